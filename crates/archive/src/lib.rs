@@ -1,0 +1,9 @@
+//! Bytes at rest: OCFL storage roots, BagIt bags, digests and packages that are computed rather than copied.
+//!
+//! This crate knows neither a database nor a network listener. It is useful alone: it creates, reads,
+//! validates and exports a storage root with nothing else running. Every call blocks; callers that are
+//! asynchronous run it on threads of their own.
+
+pub mod digest;
+pub mod publish;
+pub mod storage;
