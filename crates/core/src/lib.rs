@@ -8,9 +8,13 @@ pub mod caller;
 pub mod clients;
 pub mod data;
 pub mod db;
+pub mod egress;
 pub mod ids;
+pub mod link;
 pub mod order;
+pub mod progress;
 pub mod secret;
+pub mod settings;
 pub mod time;
 
 pub use caller::{Caller, Grants, Role};

@@ -2,7 +2,8 @@
 
 use dipper_archive::digest::{Algorithm, Digest};
 
-use crate::db::{Database, DatabaseError, Row, Transaction, sql};
+use crate::db::packages::any_of;
+use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
 use crate::time::Timestamp;
 
 /// What was handed out for an order.
@@ -78,12 +79,17 @@ pub async fn insert(
 
 /// The delivery of an order, if there is one.
 pub async fn of_order(database: &Database, order_id: &str) -> Result<Option<Delivery>, DatabaseError> {
-    load(database, "order_id", order_id).await
+    Ok(load(database, "order_id", &[order_id]).await?.pop())
+}
+
+/// The deliveries of some orders, in no particular order.
+pub async fn of_orders(database: &Database, order_ids: &[&str]) -> Result<Vec<Delivery>, DatabaseError> {
+    load(database, "order_id", order_ids).await
 }
 
 /// A delivery by its identifier.
 pub async fn get(database: &Database, id: &str) -> Result<Option<Delivery>, DatabaseError> {
-    load(database, "id", id).await
+    Ok(load(database, "id", &[id]).await?.pop())
 }
 
 /// The checkpoints of one file.
@@ -113,27 +119,45 @@ pub async fn release(transaction: &mut Transaction, order_id: &str, now: Timesta
     Ok(transaction.execute(sql(update).bind(now).bind(order_id)).await? == 1)
 }
 
-async fn load(database: &Database, column: &'static str, value: &str) -> Result<Option<Delivery>, DatabaseError> {
-    let query = match column {
-        "id" => sql("SELECT id, order_id, created, expires, kept_until, released FROM deliveries WHERE id = $1"),
-        _ => sql("SELECT id, order_id, created, expires, kept_until, released FROM deliveries WHERE order_id = $1"),
-    };
-    let Some(row) = database.row(query.bind(value)).await? else {
-        return Ok(None);
-    };
-    let id = row.text("id")?;
-    let query = "SELECT number, part, filename, size_bytes, algorithm, checksum, layout_format
-                 FROM delivery_files WHERE delivery_id = $1 ORDER BY number";
-    let files = database.rows(sql(query).bind(&id)).await?;
-    Ok(Some(Delivery {
-        id,
+async fn load(
+    database: &Database,
+    column: &'static str,
+    wanted: &[&str],
+) -> Result<Vec<Delivery>, DatabaseError> {
+    let mut values = Vec::with_capacity(wanted.len());
+    let chosen = any_of(column, wanted, &mut values);
+    let text = format!("SELECT id, order_id, created, expires, kept_until, released FROM deliveries WHERE 1 = 1{chosen}");
+    let rows = database.rows(values.into_iter().fold(Statement::assembled(text), Statement::bind)).await?;
+    let mut deliveries: Vec<Delivery> = rows.iter().map(delivery).collect::<Result<_, _>>()?;
+
+    let ids: Vec<String> = deliveries.iter().map(|delivery| delivery.id.clone()).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut values = Vec::with_capacity(ids.len());
+    let chosen = any_of("delivery_id", &ids, &mut values);
+    let text = format!(
+        "SELECT delivery_id, number, part, filename, size_bytes, algorithm, checksum, layout_format
+         FROM delivery_files WHERE 1 = 1{chosen} ORDER BY delivery_id, number"
+    );
+    let rows = database.rows(values.into_iter().fold(Statement::assembled(text), Statement::bind)).await?;
+    for row in &rows {
+        let id = row.text("delivery_id")?;
+        if let Some(delivery) = deliveries.iter_mut().find(|delivery| delivery.id == id) {
+            delivery.files.push(file(row)?);
+        }
+    }
+    Ok(deliveries)
+}
+
+fn delivery(row: &Row) -> Result<Delivery, DatabaseError> {
+    Ok(Delivery {
+        id: row.text("id")?,
         order_id: row.text("order_id")?,
         created: row.time("created")?,
         expires: row.time("expires")?,
         kept_until: row.time("kept_until")?,
         released: row.time_or_null("released")?,
-        files: files.iter().map(file).collect::<Result<_, _>>()?,
-    }))
+        files: Vec::new(),
+    })
 }
 
 fn file(row: &Row) -> Result<DeliveryFile, DatabaseError> {
