@@ -1,0 +1,4 @@
+//! The integration tests of this crate, in one binary.
+
+mod ocfl_layout;
+mod ocfl_read;
