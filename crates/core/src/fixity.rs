@@ -7,11 +7,7 @@ use crate::installation::Installation;
 use crate::time::Timestamp;
 
 /// Marks a package as damaged in a transaction of its own, with an event.
-pub async fn damage_record(
-    installation: &Installation,
-    package_id: &str,
-    reason: &str,
-) -> Result<(), DatabaseError> {
+pub async fn damage_record(installation: &Installation, package_id: &str, reason: &str) -> Result<(), DatabaseError> {
     let mut transaction = installation.database.begin().await?;
     damage(&mut transaction, package_id, reason, installation.clock.now()).await?;
     transaction.commit().await

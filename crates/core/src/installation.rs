@@ -149,9 +149,8 @@ fn open_archive(data: &DataDirectory, places: &Places) -> Result<StorageRoot, In
     }
     same_file_system(&root, &staging)?;
     let name = root.display().to_string();
-    let storage: Arc<dyn Storage> = Arc::new(
-        LocalStorage::open(&root).map_err(|error| InstallationError::Directory(name.clone(), error))?,
-    );
+    let storage: Arc<dyn Storage> =
+        Arc::new(LocalStorage::open(&root).map_err(|error| InstallationError::Directory(name.clone(), error))?);
     let opened = match StorageRoot::open(Arc::clone(&storage), &staging) {
         Err(ocfl::Error::NotARoot) => StorageRoot::create(storage, &staging, places.layout.clone()),
         opened => opened,

@@ -47,9 +47,8 @@ async fn still_allowed(installation: &Installation, order: &Order) -> Result<Pac
     };
     if order.client_stored {
         let client = contracts::client_get(&installation.database, &order.client_id).await?;
-        let may = client.is_some_and(|(client, _)| {
-            client.disabled.is_none() && client.grants.has(&order.contract_id, Role::Read)
-        });
+        let may = client
+            .is_some_and(|(client, _)| client.disabled.is_none() && client.grants.has(&order.contract_id, Role::Read));
         if !may {
             let message = format!("Client {} may not read contract {} any more.", order.client_id, order.contract_id);
             return Err(rejected(FailureCode::NotAllowed, message));
