@@ -36,6 +36,7 @@ CREATE TABLE packages (
     UNIQUE (contract_id, object_id)
 );
 CREATE INDEX packages_by_contract ON packages (contract_id, id);
+CREATE INDEX packages_by_location ON packages (location);
 
 CREATE TABLE versions (
     package_id       TEXT NOT NULL REFERENCES packages (id),
