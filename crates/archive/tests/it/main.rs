@@ -2,3 +2,4 @@
 
 mod ocfl_layout;
 mod ocfl_read;
+mod ocfl_write;
