@@ -28,6 +28,7 @@ pub mod secret;
 pub mod settings;
 mod steps;
 pub mod time;
+pub mod verify;
 pub mod worker;
 
 pub use caller::{Caller, Grants, Role};
