@@ -1,5 +1,6 @@
 //! The integration tests of this crate, in one binary.
 
+mod ocfl_conformance;
 mod ocfl_layout;
 mod ocfl_read;
 mod ocfl_write;
