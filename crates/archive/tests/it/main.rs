@@ -7,6 +7,7 @@
     reason = "a test may end where it stands, and what it lays out need not survive a power cut"
 )]
 
+mod ocfl_conformance;
 mod ocfl_layout;
 mod ocfl_read;
 mod ocfl_write;
