@@ -4,3 +4,7 @@
 //! core and the answer back into its own words. [`serve`] puts the parts together.
 
 pub mod config;
+pub mod app;
+pub mod http;
+pub mod serve;
+pub mod signin;
