@@ -5,5 +5,6 @@
 //! asynchronous run it on threads of their own.
 
 pub mod digest;
+pub mod package;
 pub mod publish;
 pub mod storage;

@@ -1,1 +1,20 @@
-//! x
+//! What an order is and how it proceeds: the catalogue, the state machine, the worker, deliveries and notices.
+//!
+//! [`intake::Intake`] is the one door: contracts, console and command line go through it and know neither the
+//! database nor the worker. [`order`] is pure and owns every change of state. This crate may call out (webhooks),
+//! and never listens.
+
+pub mod caller;
+pub mod clients;
+pub mod data;
+pub mod db;
+pub mod egress;
+pub mod ids;
+pub mod link;
+pub mod order;
+pub mod progress;
+pub mod secret;
+pub mod settings;
+pub mod time;
+
+pub use caller::{Caller, Grants, Role};

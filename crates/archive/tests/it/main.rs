@@ -1,0 +1,12 @@
+//! The tests of this crate against the real thing: files, tars, and other people's tools.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may end where it stands, and what it lays out need not survive a power cut"
+)]
+
+mod package;
+mod package_damage;
+mod package_support;

@@ -1,0 +1,133 @@
+//! Contracts, clients and the roles that clients have on contracts.
+
+use crate::caller::{Grants, Role};
+use crate::db::{Database, DatabaseError, Row, Transaction, sql};
+use crate::time::Timestamp;
+
+/// A client as the catalogue knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Its identifier.
+    pub id: String,
+    /// When it was added.
+    pub created: Timestamp,
+    /// Since when it may not sign in.
+    pub disabled: Option<Timestamp>,
+    /// What it may do.
+    pub grants: Grants,
+}
+
+/// Adds a contract; `false` when it was there already.
+pub async fn add(transaction: &mut Transaction, id: &str, now: Timestamp) -> Result<bool, DatabaseError> {
+    let insert = sql("INSERT INTO contracts (id, created) VALUES ($1, $2) ON CONFLICT DO NOTHING");
+    Ok(transaction.execute(insert.bind(id).bind(now)).await? == 1)
+}
+
+/// Whether the contract exists.
+pub async fn exists(database: &Database, id: &str) -> Result<bool, DatabaseError> {
+    Ok(database.row(sql("SELECT id FROM contracts WHERE id = $1").bind(id)).await?.is_some())
+}
+
+/// Every contract with the number of its packages, sorted.
+pub async fn list(database: &Database) -> Result<Vec<(String, u64)>, DatabaseError> {
+    let query = "SELECT id, (SELECT COUNT(*) FROM packages WHERE contract_id = contracts.id) AS packages
+                 FROM contracts ORDER BY id";
+    let rows = database.rows(sql(query)).await?;
+    rows.iter().map(|row| Ok((row.text("id")?, row.count("packages")?))).collect()
+}
+
+/// Adds a client with a hashed secret and its roles. A client that exists is a duplicate.
+pub async fn client_add(
+    transaction: &mut Transaction,
+    id: &str,
+    secret_hash: &str,
+    grants: &Grants,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let insert = sql("INSERT INTO clients (id, secret_hash, created) VALUES ($1, $2, $3)");
+    transaction.execute(insert.bind(id).bind(secret_hash).bind(now)).await?;
+    for (contract_id, role) in grants.iter() {
+        grant(transaction, id, contract_id, role).await?;
+    }
+    Ok(())
+}
+
+/// Gives a client a role on a contract.
+pub async fn grant(
+    transaction: &mut Transaction,
+    client_id: &str,
+    contract_id: &str,
+    role: Role,
+) -> Result<(), DatabaseError> {
+    let insert = "INSERT INTO client_grants (client_id, contract_id, role) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    transaction.execute(sql(insert).bind(client_id).bind(contract_id).bind(role.name())).await.map(|_| ())
+}
+
+/// Takes a role on a contract from a client; `false` when it did not have it.
+pub async fn revoke(
+    transaction: &mut Transaction,
+    client_id: &str,
+    contract_id: &str,
+    role: Role,
+) -> Result<bool, DatabaseError> {
+    let delete = "DELETE FROM client_grants WHERE client_id = $1 AND contract_id = $2 AND role = $3";
+    Ok(transaction.execute(sql(delete).bind(client_id).bind(contract_id).bind(role.name())).await? == 1)
+}
+
+/// Replaces a client's secret; `false` when there is no such client.
+pub async fn client_secret_replace(
+    transaction: &mut Transaction,
+    id: &str,
+    secret_hash: &str,
+) -> Result<bool, DatabaseError> {
+    let update = sql("UPDATE clients SET secret_hash = $1 WHERE id = $2");
+    Ok(transaction.execute(update.bind(secret_hash).bind(id)).await? == 1)
+}
+
+/// Lets a client sign in or not; `false` when there is no such client.
+pub async fn client_disable(
+    transaction: &mut Transaction,
+    id: &str,
+    disabled: Option<Timestamp>,
+) -> Result<bool, DatabaseError> {
+    let update = sql("UPDATE clients SET disabled = $1 WHERE id = $2");
+    Ok(transaction.execute(update.bind(disabled).bind(id)).await? == 1)
+}
+
+/// A client and the hash of its secret.
+pub async fn client_get(database: &Database, id: &str) -> Result<Option<(Client, String)>, DatabaseError> {
+    let query = sql("SELECT id, secret_hash, created, disabled FROM clients WHERE id = $1");
+    let Some(row) = database.row(query.bind(id)).await? else {
+        return Ok(None);
+    };
+    let mut client = client(&row)?;
+    client.grants = grants(database, id).await?;
+    Ok(Some((client, row.text("secret_hash")?)))
+}
+
+/// Every client, sorted.
+pub async fn client_list(database: &Database) -> Result<Vec<Client>, DatabaseError> {
+    let rows = database.rows(sql("SELECT id, created, disabled FROM clients ORDER BY id")).await?;
+    let mut clients = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut client = client(&row)?;
+        client.grants = grants(database, &client.id).await?;
+        clients.push(client);
+    }
+    Ok(clients)
+}
+
+async fn grants(database: &Database, client_id: &str) -> Result<Grants, DatabaseError> {
+    let query = sql("SELECT contract_id, role FROM client_grants WHERE client_id = $1").bind(client_id);
+    let rows = database.rows(query).await?;
+    rows.iter().map(|row| Ok((row.text("contract_id")?, row.parse("role")?))).collect()
+}
+
+fn client(row: &Row) -> Result<Client, DatabaseError> {
+    Ok(Client {
+        id: row.text("id")?,
+        created: row.time("created")?,
+        disabled: row.time_or_null("disabled")?,
+        grants: Grants::default(),
+    })
+}

@@ -1,0 +1,94 @@
+//! Events: the append-only record of what happened to orders and packages, in PREMIS terms.
+
+use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
+use crate::ids;
+use crate::time::Timestamp;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its identifier; identifiers sort by time.
+    pub id: String,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened, such as `order delivered` or `fixity check`.
+    pub kind: String,
+    /// Whether it went well.
+    pub success: bool,
+    /// Who or what did it.
+    pub agent: String,
+    /// The order it concerns.
+    pub order_id: Option<String>,
+    /// The package it concerns.
+    pub package_id: Option<String>,
+    /// More about it, for a person to read.
+    pub detail: String,
+}
+
+impl Event {
+    /// An event that went well, of this program, with nothing more to say.
+    pub fn new(kind: impl Into<String>, at: Timestamp) -> Event {
+        Event {
+            id: ids::new_id(),
+            at,
+            kind: kind.into(),
+            success: true,
+            agent: concat!("dipper ", env!("CARGO_PKG_VERSION")).to_owned(),
+            order_id: None,
+            package_id: None,
+            detail: String::new(),
+        }
+    }
+}
+
+/// Appends an event.
+pub async fn insert(transaction: &mut Transaction, event: &Event) -> Result<(), DatabaseError> {
+    let insert = "INSERT INTO events (id, at, kind, outcome, agent, order_id, package_id, detail)
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let statement = sql(insert)
+        .bind(&event.id)
+        .bind(event.at)
+        .bind(&event.kind)
+        .bind(if event.success { "success" } else { "failure" })
+        .bind(&event.agent)
+        .bind(event.order_id.clone())
+        .bind(event.package_id.clone())
+        .bind(&event.detail);
+    transaction.execute(statement).await.map(|_| ())
+}
+
+/// The newest events, of one order or package where they are given, oldest first.
+pub async fn list(
+    database: &Database,
+    order_id: Option<&str>,
+    package_id: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Event>, DatabaseError> {
+    let mut text =
+        "SELECT id, at, kind, outcome, agent, order_id, package_id, detail FROM events WHERE 1 = 1".to_owned();
+    let mut values = Vec::new();
+    for (column, wanted) in [("order_id", order_id), ("package_id", package_id)] {
+        if let Some(wanted) = wanted {
+            values.push(wanted);
+            text.push_str(&format!(" AND {column} = ${}", values.len()));
+        }
+    }
+    text.push_str(&format!(" ORDER BY id DESC LIMIT {limit}"));
+    let statement = values.into_iter().fold(Statement::assembled(text), Statement::bind);
+    let mut events: Vec<Event> = database.rows(statement).await?.iter().map(event).collect::<Result<_, _>>()?;
+    events.reverse();
+    Ok(events)
+}
+
+fn event(row: &Row) -> Result<Event, DatabaseError> {
+    Ok(Event {
+        id: row.text("id")?,
+        at: row.time("at")?,
+        kind: row.text("kind")?,
+        success: row.text("outcome")? == "success",
+        agent: row.text("agent")?,
+        order_id: row.text_or_null("order_id")?,
+        package_id: row.text_or_null("package_id")?,
+        detail: row.text("detail")?,
+    })
+}

@@ -1,0 +1,127 @@
+//! The catalogue's database. Statements are written once, with `$1` parameters, and values travel as integers,
+//! texts and blobs, so that another database is another arm of [`Database`] and a folder of migrations.
+//!
+//! The files beside this one each own the statements of one table or two.
+
+pub mod contracts;
+pub mod deliveries;
+pub mod events;
+pub mod notices;
+pub mod orders;
+pub mod packages;
+mod sqlite;
+mod statement;
+pub mod steps;
+pub mod webhooks;
+
+use std::path::Path;
+
+use sqlx::{Sqlite, SqlitePool};
+
+pub use statement::{Row, Statement, Value, sql};
+
+/// An error of the database. Its text is for the log, never for a client.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The database refused or could not be reached.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("the database's schema could not be brought up to date: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A row holds what this program never wrote.
+    #[error("the database holds an unexpected value in column {column}: {message}")]
+    Value {
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+impl DatabaseError {
+    /// Whether a unique index refused the row, that is: somebody was faster.
+    pub fn is_duplicate(&self) -> bool {
+        matches!(self, DatabaseError::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+}
+
+/// A handle on the database; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// SQLite takes one writer at a time: one connection queues them fairly instead of letting them collide.
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Database {
+    /// Opens the database file, creates it if it is missing, and brings its schema up to date.
+    pub async fn open(path: &Path) -> Result<Database, DatabaseError> {
+        sqlite::open(path).await
+    }
+
+    /// Begins a transaction that may write. It is rolled back unless it is committed.
+    pub async fn begin(&self) -> Result<Transaction, DatabaseError> {
+        Ok(Transaction { inner: self.writer.begin_with("BEGIN IMMEDIATE").await? })
+    }
+
+    /// Runs one writing statement in a transaction of its own; returns how many rows it changed.
+    pub async fn execute(&self, statement: Statement) -> Result<u64, DatabaseError> {
+        let mut transaction = self.begin().await?;
+        let changed = transaction.execute(statement).await?;
+        transaction.commit().await?;
+        Ok(changed)
+    }
+
+    /// Every row of a reading statement.
+    pub async fn rows(&self, statement: Statement) -> Result<Vec<Row>, DatabaseError> {
+        let rows = statement.into_query().fetch_all(&self.readers).await?;
+        Ok(rows.into_iter().map(Row::new).collect())
+    }
+
+    /// The first row of a reading statement, if there is one.
+    pub async fn row(&self, statement: Statement) -> Result<Option<Row>, DatabaseError> {
+        Ok(statement.into_query().fetch_optional(&self.readers).await?.map(Row::new))
+    }
+
+    /// Whether the database answers.
+    pub async fn check(&self) -> Result<(), DatabaseError> {
+        self.row(sql("SELECT COUNT(*) AS n FROM contracts")).await.map(|_| ())
+    }
+
+    /// Closes every connection, so that the last one writes the log back into the database file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// A transaction that may write.
+#[derive(Debug)]
+pub struct Transaction {
+    inner: sqlx::Transaction<'static, Sqlite>,
+}
+
+impl Transaction {
+    /// Runs a statement; returns how many rows it changed.
+    pub async fn execute(&mut self, statement: Statement) -> Result<u64, DatabaseError> {
+        Ok(statement.into_query().execute(&mut *self.inner).await?.rows_affected())
+    }
+
+    /// Every row that a statement gives.
+    pub async fn rows(&mut self, statement: Statement) -> Result<Vec<Row>, DatabaseError> {
+        let rows = statement.into_query().fetch_all(&mut *self.inner).await?;
+        Ok(rows.into_iter().map(Row::new).collect())
+    }
+
+    /// The first row that a statement gives, if there is one.
+    pub async fn row(&mut self, statement: Statement) -> Result<Option<Row>, DatabaseError> {
+        // Not `fetch_optional`: a statement with RETURNING that is not read to its end stays open.
+        Ok(self.rows(statement).await?.into_iter().next())
+    }
+
+    /// Makes everything durable at once.
+    pub async fn commit(self) -> Result<(), DatabaseError> {
+        Ok(self.inner.commit().await?)
+    }
+}

@@ -1,0 +1,248 @@
+//! Packages and their versions.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
+use crate::time::Timestamp;
+
+/// Whether a package can be handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PackageState {
+    /// Stored, and nothing is known against it.
+    Preserved,
+    /// A fixity check failed.
+    Damaged,
+    /// The storage root does not hold it any more, though nobody deleted it.
+    Missing,
+    /// Deleted.
+    Deleted,
+}
+
+impl PackageState {
+    const ALL: [PackageState; 4] =
+        [PackageState::Preserved, PackageState::Damaged, PackageState::Missing, PackageState::Deleted];
+
+    /// The name in the database and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            PackageState::Preserved => "preserved",
+            PackageState::Damaged => "damaged",
+            PackageState::Missing => "missing",
+            PackageState::Deleted => "deleted",
+        }
+    }
+}
+
+impl fmt::Display for PackageState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for PackageState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<PackageState, String> {
+        PackageState::ALL
+            .into_iter()
+            .find(|state| state.name() == text)
+            .ok_or_else(|| format!("{text:?} is no state of a package"))
+    }
+}
+
+/// A package: one OCFL object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Its identifier, derived from `ocfl_id`.
+    pub id: String,
+    /// The contract it belongs to.
+    pub contract_id: String,
+    /// The depositor's name for it, unique in the contract.
+    pub object_id: String,
+    /// The OCFL object's identifier.
+    pub ocfl_id: String,
+    /// The object root inside the storage root.
+    pub location: String,
+    /// Whether it can be handed out.
+    pub state: PackageState,
+    /// Why it is not preserved.
+    pub reason: Option<String>,
+    /// The number of the newest version.
+    pub head: u32,
+    /// The sizes of the newest version's files, added up.
+    pub size_bytes: u64,
+    /// How many files the newest version has.
+    pub file_count: u64,
+    /// When its first version was made.
+    pub created: Timestamp,
+    /// When its record last changed.
+    pub updated: Timestamp,
+    /// When all its content last matched its digests.
+    pub verified: Option<Timestamp>,
+}
+
+/// A version of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Its number, from 1.
+    pub number: u32,
+    /// The depositor's own name for it.
+    pub label: Option<String>,
+    /// The sizes of its files, added up.
+    pub size_bytes: u64,
+    /// How many files it has.
+    pub file_count: u64,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+const COLUMNS: &str = "id, contract_id, object_id, ocfl_id, location, state, reason, head, size_bytes, file_count, \
+                       created, updated, verified";
+
+/// Writes a package with its versions, in place of what the catalogue knew of it.
+pub async fn put(transaction: &mut Transaction, package: &Package, versions: &[Version]) -> Result<(), DatabaseError> {
+    let upsert = "INSERT INTO packages (id, contract_id, object_id, ocfl_id, location, state, reason, head, size_bytes,
+                      file_count, created, updated, verified)
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                  ON CONFLICT (id) DO UPDATE SET contract_id = excluded.contract_id, object_id = excluded.object_id,
+                      location = excluded.location, state = excluded.state, reason = excluded.reason,
+                      head = excluded.head, size_bytes = excluded.size_bytes, file_count = excluded.file_count,
+                      created = excluded.created, updated = excluded.updated, verified = excluded.verified";
+    let statement = sql(upsert)
+        .bind(&package.id)
+        .bind(&package.contract_id)
+        .bind(&package.object_id)
+        .bind(&package.ocfl_id)
+        .bind(&package.location)
+        .bind(package.state.name())
+        .bind(package.reason.clone())
+        .bind(package.head)
+        .bind(package.size_bytes)
+        .bind(package.file_count)
+        .bind(package.created)
+        .bind(package.updated)
+        .bind(package.verified);
+    transaction.execute(statement).await?;
+    let delete = sql("DELETE FROM versions WHERE package_id = $1").bind(&package.id);
+    transaction.execute(delete).await?;
+    for version in versions {
+        let insert = "INSERT INTO versions (package_id, number, label, size_bytes, file_count, created)
+                      VALUES ($1, $2, $3, $4, $5, $6)";
+        let statement = sql(insert)
+            .bind(&package.id)
+            .bind(version.number)
+            .bind(version.label.clone())
+            .bind(version.size_bytes)
+            .bind(version.file_count)
+            .bind(version.created);
+        transaction.execute(statement).await?;
+    }
+    Ok(())
+}
+
+/// Records what became known of a package's content.
+pub async fn state_set(
+    transaction: &mut Transaction,
+    id: &str,
+    state: PackageState,
+    reason: Option<String>,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let update = "UPDATE packages SET state = $1, reason = $2, updated = $3 WHERE id = $4";
+    transaction.execute(sql(update).bind(state.name()).bind(reason).bind(now).bind(id)).await.map(|_| ())
+}
+
+/// Records that all content of a package was read and matched.
+pub async fn verified_set(transaction: &mut Transaction, id: &str, now: Timestamp) -> Result<(), DatabaseError> {
+    let update = "UPDATE packages SET verified = $1 WHERE id = $2";
+    transaction.execute(sql(update).bind(now).bind(id)).await.map(|_| ())
+}
+
+/// A package by its identifier.
+pub async fn get(database: &Database, id: &str) -> Result<Option<Package>, DatabaseError> {
+    let query = Statement::assembled(format!("SELECT {COLUMNS} FROM packages WHERE id = $1")).bind(id);
+    database.row(query).await?.as_ref().map(package).transpose()
+}
+
+/// A package by the depositor's name for it.
+pub async fn find(database: &Database, contract_id: &str, object_id: &str) -> Result<Option<Package>, DatabaseError> {
+    let query = format!("SELECT {COLUMNS} FROM packages WHERE contract_id = $1 AND object_id = $2");
+    let query = Statement::assembled(query).bind(contract_id).bind(object_id);
+    database.row(query).await?.as_ref().map(package).transpose()
+}
+
+/// A package inside a transaction, so that what is decided on it still holds at the commit.
+pub async fn get_locked(transaction: &mut Transaction, id: &str) -> Result<Option<Package>, DatabaseError> {
+    let query = Statement::assembled(format!("SELECT {COLUMNS} FROM packages WHERE id = $1")).bind(id);
+    transaction.row(query).await?.as_ref().map(package).transpose()
+}
+
+/// The versions of a package, oldest first.
+pub async fn versions(database: &Database, id: &str) -> Result<Vec<Version>, DatabaseError> {
+    let query = "SELECT number, label, size_bytes, file_count, created FROM versions
+                 WHERE package_id = $1 ORDER BY number";
+    let rows = database.rows(sql(query).bind(id)).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Version {
+                number: row.number("number")?,
+                label: row.text_or_null("label")?,
+                size_bytes: row.count("size_bytes")?,
+                file_count: row.count("file_count")?,
+                created: row.time("created")?,
+            })
+        })
+        .collect()
+}
+
+/// The packages of some contracts (`None`: of all), sorted by identifier, at most `limit` of them after `after`.
+pub async fn list(
+    database: &Database,
+    contract_ids: Option<&[&str]>,
+    object_id: Option<&str>,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<Package>, DatabaseError> {
+    let mut text = format!("SELECT {COLUMNS} FROM packages WHERE id > $1");
+    let mut values: Vec<&str> = vec![after];
+    if let Some(object_id) = object_id {
+        values.push(object_id);
+        text.push_str(&format!(" AND object_id = ${}", values.len()));
+    }
+    if let Some(contract_ids) = contract_ids {
+        text.push_str(&any_of("contract_id", contract_ids, &mut values));
+    }
+    text.push_str(&format!(" ORDER BY id LIMIT {limit}"));
+    let statement = values.into_iter().fold(Statement::assembled(text), Statement::bind);
+    database.rows(statement).await?.iter().map(package).collect()
+}
+
+/// ` AND column IN ($n, …)`, which holds for nothing when there are no values.
+pub(super) fn any_of<'a>(column: &str, wanted: &[&'a str], values: &mut Vec<&'a str>) -> String {
+    if wanted.is_empty() {
+        return " AND 1 = 0".to_owned();
+    }
+    let first = values.len() + 1;
+    values.extend(wanted);
+    let parameters: Vec<String> = (first..=values.len()).map(|number| format!("${number}")).collect();
+    format!(" AND {column} IN ({})", parameters.join(", "))
+}
+
+fn package(row: &Row) -> Result<Package, DatabaseError> {
+    Ok(Package {
+        id: row.text("id")?,
+        contract_id: row.text("contract_id")?,
+        object_id: row.text("object_id")?,
+        ocfl_id: row.text("ocfl_id")?,
+        location: row.text("location")?,
+        state: row.parse("state")?,
+        reason: row.text_or_null("reason")?,
+        head: row.number("head")?,
+        size_bytes: row.count("size_bytes")?,
+        file_count: row.count("file_count")?,
+        created: row.time("created")?,
+        updated: row.time("updated")?,
+        verified: row.time_or_null("verified")?,
+    })
+}

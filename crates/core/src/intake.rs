@@ -1,0 +1,310 @@
+//! The one door: what contracts, console and command line can ask for, with the checks that hold for all of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tracing::info;
+
+use crate::caller::{Caller, Role};
+use crate::db::deliveries::Delivery;
+use crate::db::orders::{Failure, FailureCode, Order, OrderFilter};
+use crate::db::packages::{Package, PackageState, Version};
+use crate::db::{DatabaseError, deliveries, orders, packages};
+use crate::download::{Download, DownloadError, Downloads};
+use crate::ids;
+use crate::installation::Installation;
+use crate::link::{LinkClaim, Links};
+use crate::order::{OrderState, Signal};
+use crate::progress::{self, ProgressError};
+
+/// The door to one installation; cheap to clone.
+#[derive(Clone)]
+pub struct Intake {
+    installation: Arc<Installation>,
+    links: Links,
+    downloads: Downloads,
+}
+
+/// An order with what was handed out for it.
+#[derive(Clone, Debug)]
+pub struct OrderView {
+    /// The order.
+    pub order: Order,
+    /// Its delivery, once there is one.
+    pub delivery: Option<Delivery>,
+}
+
+/// What a client says when it orders a package.
+#[derive(Clone, Debug)]
+pub struct OrderDissemination {
+    /// The package.
+    pub package_id: String,
+    /// The urgency as the client gave it.
+    pub priority: i64,
+    /// The urgency as the queue sees it: higher goes first.
+    pub rank: i64,
+    /// The language of the contract in which it is asked for.
+    pub dialect: &'static str,
+}
+
+/// Which packages a list holds.
+#[derive(Clone, Debug, Default)]
+pub struct PackageFilter {
+    /// Of one contract alone.
+    pub contract_id: Option<String>,
+    /// With one name alone.
+    pub object_id: Option<String>,
+    /// After the package with this identifier.
+    pub after: String,
+    /// How many at the most.
+    pub limit: u32,
+}
+
+/// Why something that was asked for is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The caller lacks the role that it takes.
+    #[error("the {role} role on the contract is needed for this")]
+    NotAllowed {
+        /// The role.
+        role: Role,
+    },
+    /// There is no such package, as far as the caller may know.
+    #[error("there is no package {0}")]
+    PackageUnknown(String),
+    /// There is no such order, as far as the caller may know.
+    #[error("there is no order {0}")]
+    OrderUnknown(String),
+    /// The package is there, but cannot be handed out.
+    #[error("package {package_id} is {state} and cannot be handed out{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    NotPreserved {
+        /// The package.
+        package_id: String,
+        /// Its state.
+        state: PackageState,
+        /// Why, if it is known.
+        reason: Option<String>,
+    },
+    /// The client has ordered that already, and the order is under way.
+    #[error("order {existing} for the same package is under way")]
+    AlreadyOrdered {
+        /// The order that is under way.
+        existing: String,
+    },
+    /// The order has no delivery yet, or never will.
+    #[error("order {order_id} is {state}, so there is nothing to fetch")]
+    NotDelivered {
+        /// The order.
+        order_id: String,
+        /// Its state.
+        state: OrderState,
+    },
+    /// The delivery was released, or is kept no longer.
+    #[error("the delivery of order {0} is not kept any more: order the package again")]
+    Gone(String),
+    /// The database failed. For the log; a client is told that something went wrong.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl Intake {
+    /// The door to an installation whose links begin as `links` says.
+    pub fn new(installation: Arc<Installation>, links: Links) -> Intake {
+        let downloads = Downloads::new(Arc::clone(&installation));
+        Intake { installation, links, downloads }
+    }
+
+    /// Makes the links of deliveries.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// Orders a package. The checks come in this order: the caller's right, the package, its state, duplicates.
+    pub async fn order_dissemination(
+        &self,
+        caller: &Caller,
+        command: OrderDissemination,
+    ) -> Result<OrderView, IntakeError> {
+        let package = self.package_readable(caller, &command.package_id).await?;
+        if package.state != PackageState::Preserved {
+            return Err(not_preserved(package));
+        }
+        let now = self.installation.clock.now();
+        let order = Order {
+            id: ids::new_id(),
+            dialect: command.dialect.to_owned(),
+            contract_id: package.contract_id,
+            client_id: caller.client_id.clone(),
+            client_stored: caller.stored,
+            package_id: package.id,
+            object_id: package.object_id,
+            version: package.head,
+            size_bytes: package.size_bytes,
+            state: OrderState::Received,
+            priority: command.priority,
+            rank: command.rank,
+            created: now,
+            updated: now,
+            delivered: None,
+            failure: None,
+        };
+        self.order_store(&order).await?;
+        info!(order_id = %order.id, package_id = %order.package_id, client_id = %order.client_id, "order received");
+        self.installation.wake_workers();
+        Ok(OrderView { order, delivery: None })
+    }
+
+    async fn order_store(&self, order: &Order) -> Result<(), IntakeError> {
+        let database = &self.installation.database;
+        loop {
+            if let Some(existing) = orders::unfinished(database, &order.client_id, &order.package_id).await? {
+                return Err(IntakeError::AlreadyOrdered { existing: existing.id });
+            }
+            let mut transaction = database.begin().await?;
+            match progress::receive(&mut transaction, order).await {
+                Ok(()) => return Ok(transaction.commit().await?),
+                // Somebody was faster: the next turn finds that order, unless it is finished by then.
+                Err(error) if error.is_duplicate() => drop(transaction),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// An order that the caller may see.
+    pub async fn order_get(&self, caller: &Caller, id: &str) -> Result<OrderView, IntakeError> {
+        let order = self.order_readable(caller, id).await?;
+        let delivery = deliveries::of_order(&self.installation.database, id).await?;
+        Ok(OrderView { order, delivery })
+    }
+
+    /// Orders that the caller may see, newest first.
+    pub async fn order_list(&self, caller: &Caller, filter: &OrderFilter) -> Result<Vec<OrderView>, IntakeError> {
+        let database = &self.installation.database;
+        let orders = orders::list(database, &caller.grants.contracts(Role::Read), filter).await?;
+        let delivered: Vec<&str> =
+            orders.iter().filter(|order| order.delivered.is_some()).map(|order| order.id.as_str()).collect();
+        let found = deliveries::of_orders(database, &delivered).await?;
+        let mut found: HashMap<String, Delivery> =
+            found.into_iter().map(|delivery| (delivery.order_id.clone(), delivery)).collect();
+        Ok(orders
+            .into_iter()
+            .map(|order| OrderView { delivery: found.remove(&order.id), order })
+            .collect())
+    }
+
+    /// Withdraws an order that is not delivered yet, or gives a delivery back; what has ended otherwise stays as it
+    /// is. For the client that ordered, and for those who write or operate on the contract.
+    pub async fn order_cancel(&self, caller: &Caller, id: &str) -> Result<OrderView, IntakeError> {
+        loop {
+            let order = self.order_readable(caller, id).await?;
+            let may = order.client_id == caller.client_id
+                || caller.grants.has(&order.contract_id, Role::Write)
+                || caller.grants.has(&order.contract_id, Role::Operator);
+            if !may {
+                return Err(IntakeError::NotAllowed { role: Role::Write });
+            }
+            match self.order_end(order, &caller.client_id).await {
+                Ok(()) => return self.order_get(caller, id).await,
+                // It moved between the reading and the writing: look again.
+                Err(ProgressError::Overtaken(_) | ProgressError::Refused(_)) => {}
+                Err(ProgressError::Database(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn order_end(&self, mut order: Order, client_id: &str) -> Result<(), ProgressError> {
+        let now = self.installation.clock.now();
+        let mut transaction = self.installation.database.begin().await?;
+        if order.state == OrderState::Delivered {
+            if deliveries::release(&mut transaction, &order.id, now).await? {
+                progress::record_release(&mut transaction, &order, client_id, now).await?;
+            }
+        } else if !order.state.is_finished() {
+            let message = format!("Withdrawn by client {client_id}.");
+            let failure = Some(Failure { code: FailureCode::Cancelled, message });
+            let settings = &self.installation.settings;
+            progress::advance(&mut transaction, &mut order, Signal::Cancelled, failure, now, settings).await?;
+        }
+        transaction.commit().await?;
+        self.installation.wake_notifier();
+        Ok(())
+    }
+
+    /// New links for a delivery that is still kept, without preparing it again. Earlier links keep their time.
+    pub async fn delivery_renew(&self, caller: &Caller, order_id: &str) -> Result<OrderView, IntakeError> {
+        let order = self.order_readable(caller, order_id).await?;
+        let package = self.package_readable(caller, &order.package_id).await?;
+        let database = &self.installation.database;
+        let Some(delivery) = deliveries::of_order(database, order_id).await? else {
+            return Err(IntakeError::NotDelivered { order_id: order.id, state: order.state });
+        };
+        if package.state != PackageState::Preserved {
+            return Err(not_preserved(package));
+        }
+        let now = self.installation.clock.now();
+        let expires = now.plus(self.installation.settings.link_lifetime).min(delivery.kept_until);
+        let mut transaction = database.begin().await?;
+        if !deliveries::extend(&mut transaction, &delivery.id, expires.max(delivery.expires), now).await? {
+            return Err(IntakeError::Gone(order.id));
+        }
+        transaction.commit().await?;
+        self.order_get(caller, order_id).await
+    }
+
+    /// A package that the caller may read, with its versions.
+    pub async fn package_get(&self, caller: &Caller, id: &str) -> Result<(Package, Vec<Version>), IntakeError> {
+        let package = self.package_readable(caller, id).await?;
+        let versions = packages::versions(&self.installation.database, id).await?;
+        Ok((package, versions))
+    }
+
+    /// Packages that the caller may read, sorted by identifier.
+    pub async fn package_list(&self, caller: &Caller, filter: &PackageFilter) -> Result<Vec<Package>, IntakeError> {
+        let mut contract_ids = caller.grants.contracts(Role::Read);
+        if let Some(wanted) = &filter.contract_id {
+            contract_ids.retain(|contract_id| contract_id == wanted);
+        }
+        let object_id = filter.object_id.as_deref();
+        let database = &self.installation.database;
+        Ok(packages::list(database, Some(&contract_ids), object_id, &filter.after, filter.limit).await?)
+    }
+
+    /// What a link leads to. The link is all that is asked of the caller.
+    pub async fn download_open(&self, claim: &LinkClaim) -> Result<Download, DownloadError> {
+        if !self.links.is_genuine(claim) {
+            return Err(DownloadError::Forged);
+        }
+        if claim.has_expired(self.installation.clock.now()) {
+            return Err(DownloadError::Expired);
+        }
+        self.downloads.open(&claim.delivery_id, claim.number).await
+    }
+
+    /// Whether the database and the storage root answer; the text says what does not.
+    pub async fn check(&self) -> Result<(), String> {
+        self.installation.check().await
+    }
+
+    async fn package_readable(&self, caller: &Caller, id: &str) -> Result<Package, IntakeError> {
+        let not_allowed = IntakeError::NotAllowed { role: Role::Read };
+        // Who may read nothing at all does not learn what exists.
+        if !caller.grants.has_anywhere(Role::Read) {
+            return Err(not_allowed);
+        }
+        let Some(package) = packages::get(&self.installation.database, id).await? else {
+            return Err(IntakeError::PackageUnknown(id.to_owned()));
+        };
+        if caller.grants.has(&package.contract_id, Role::Read) { Ok(package) } else { Err(not_allowed) }
+    }
+
+    async fn order_readable(&self, caller: &Caller, id: &str) -> Result<Order, IntakeError> {
+        let found = orders::get(&self.installation.database, id).await?;
+        found
+            .filter(|order| caller.grants.has(&order.contract_id, Role::Read))
+            .ok_or_else(|| IntakeError::OrderUnknown(id.to_owned()))
+    }
+}
+
+fn not_preserved(package: Package) -> IntakeError {
+    IntakeError::NotPreserved { package_id: package.id, state: package.state, reason: package.reason }
+}

@@ -1,0 +1,110 @@
+//! How an order moves: state, event, next step and notices, always in the caller's one transaction.
+
+use crate::db::events::Event;
+use crate::db::orders::{Failure, Order};
+use crate::db::steps::StepKind;
+use crate::db::{DatabaseError, Transaction, events, notices, orders, steps, webhooks};
+use crate::ids;
+use crate::order::{OrderState, Refused, Signal, Transition, transition};
+use crate::settings::Settings;
+use crate::time::Timestamp;
+
+/// Why an order did not move.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgressError {
+    /// The order has ended, or is somewhere else than was thought: somebody else moved it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Another transaction moved the order first.
+    #[error("order {0} was moved by somebody else at the same time")]
+    Overtaken(String),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// Stores a new order with its first step.
+pub async fn receive(transaction: &mut Transaction, order: &Order) -> Result<(), DatabaseError> {
+    orders::insert(transaction, order).await?;
+    record(transaction, order, &format!("client {}", order.client_id)).await?;
+    steps::insert(transaction, &order.id, StepKind::Admit, order.rank, order.created).await
+}
+
+/// Applies a signal to an order. `order` is changed only when the order moved.
+///
+/// A finished order takes its remaining steps out of the queue, and owes a notice to each webhook of its client.
+pub async fn advance(
+    transaction: &mut Transaction,
+    order: &mut Order,
+    signal: Signal,
+    failure: Option<Failure>,
+    now: Timestamp,
+    settings: &Settings,
+) -> Result<Transition, ProgressError> {
+    let step = transition(order.state, signal)?;
+    let Transition::To(next) = step else {
+        return Ok(step);
+    };
+    let mut moved = order.clone();
+    moved.state = next;
+    moved.updated = now;
+    moved.failure = failure;
+    if next == OrderState::Delivered {
+        moved.delivered = Some(now);
+    }
+    if !orders::update(transaction, &moved, order.state).await? {
+        return Err(ProgressError::Overtaken(order.id.clone()));
+    }
+    record(transaction, &moved, "").await?;
+    match next {
+        OrderState::Queued => steps::insert(transaction, &moved.id, StepKind::Prepare, moved.rank, now).await?,
+        state if state.is_finished() => {
+            steps::drop_unfinished(transaction, &moved.id, now).await?;
+            owe_notices(transaction, &moved, now, settings).await?;
+        }
+        _ => {}
+    }
+    *order = moved;
+    Ok(step)
+}
+
+/// Records that a client gave a delivery back.
+pub async fn record_release(
+    transaction: &mut Transaction,
+    order: &Order,
+    client_id: &str,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let mut event = Event::new("delivery released", now);
+    event.order_id = Some(order.id.clone());
+    event.package_id = Some(order.package_id.clone());
+    event.agent = format!("client {client_id}");
+    events::insert(transaction, &event).await
+}
+
+async fn record(transaction: &mut Transaction, order: &Order, agent: &str) -> Result<(), DatabaseError> {
+    let mut event = Event::new(format!("order {}", order.state), order.updated);
+    event.success = order.state != OrderState::Failed;
+    event.order_id = Some(order.id.clone());
+    event.package_id = Some(order.package_id.clone());
+    event.detail = order.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
+    if !agent.is_empty() {
+        event.agent = agent.to_owned();
+    }
+    events::insert(transaction, &event).await
+}
+
+/// One message, under one identifier, to every webhook of the client.
+async fn owe_notices(
+    transaction: &mut Transaction,
+    order: &Order,
+    now: Timestamp,
+    settings: &Settings,
+) -> Result<(), DatabaseError> {
+    let id = format!("msg_{}", ids::new_id());
+    for webhook_id in webhooks::enabled_ids(transaction, &order.client_id).await? {
+        let give_up = now.plus(settings.webhook_give_up);
+        notices::insert(transaction, &id, &webhook_id, &order.id, now, give_up).await?;
+    }
+    Ok(())
+}

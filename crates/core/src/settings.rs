@@ -1,0 +1,94 @@
+//! What can be set about orders, deliveries and notices.
+
+use std::time::Duration;
+
+use dipper_archive::digest::Algorithm;
+
+/// What becomes one delivered file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// The whole package.
+    Package,
+    /// Each directory below `representations/`, and one more file for what lies outside of them.
+    Representation,
+}
+
+/// What can be set about orders, deliveries and notices. `Default` gives what the annotated configuration file says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many steps are worked on at a time.
+    pub worker_count: usize,
+    /// How long a step belongs to a worker that has stopped reporting.
+    pub lease: Duration,
+    /// How often a worker reports.
+    pub heartbeat: Duration,
+    /// How often a worker looks for work that nobody told it of.
+    pub poll: Duration,
+    /// How often a step is tried.
+    pub max_attempts: i64,
+    /// The wait after the first failed attempt; doubled after each further one.
+    pub backoff: Duration,
+    /// The longest wait between attempts.
+    pub max_backoff: Duration,
+    /// How long a link works.
+    pub link_lifetime: Duration,
+    /// How long new links can be had.
+    pub delivery_kept: Duration,
+    /// The algorithm of the checksum that is told with a delivered file.
+    pub checksum: Algorithm,
+    /// What becomes one delivered file.
+    pub split: Split,
+    /// How long a webhook's receiver may take to answer.
+    pub webhook_timeout: Duration,
+    /// How long a notice is tried.
+    pub webhook_give_up: Duration,
+    /// The wait after the first failed attempt of a notice.
+    pub webhook_backoff: Duration,
+    /// The longest wait between attempts of a notice.
+    pub webhook_max_backoff: Duration,
+    /// Hosts and networks that may be called although their addresses are private.
+    pub egress_allow: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            worker_count: std::thread::available_parallelism().map_or(2, usize::from).min(8),
+            lease: Duration::from_secs(60),
+            heartbeat: Duration::from_secs(15),
+            poll: Duration::from_secs(1),
+            max_attempts: 5,
+            backoff: Duration::from_secs(2),
+            max_backoff: Duration::from_secs(300),
+            link_lifetime: Duration::from_secs(168 * 3600),
+            delivery_kept: Duration::from_secs(336 * 3600),
+            checksum: Algorithm::Md5,
+            split: Split::Package,
+            webhook_timeout: Duration::from_secs(10),
+            webhook_give_up: Duration::from_secs(120 * 3600),
+            webhook_backoff: Duration::from_secs(5),
+            webhook_max_backoff: Duration::from_secs(8 * 3600),
+            egress_allow: Vec::new(),
+        }
+    }
+}
+
+/// `first` doubled `failures - 1` times, at most `longest`.
+pub(crate) fn backoff(first: Duration, longest: Duration, failures: i64) -> Duration {
+    let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(0).min(30);
+    first.saturating_mul(1 << doublings).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let table = [(0, 2), (1, 2), (2, 4), (3, 8), (6, 60), (1000, 60), (i64::MAX, 60)];
+        for (failures, seconds) in table {
+            let found = backoff(Duration::from_secs(2), Duration::from_secs(60), failures);
+            assert_eq!(found, Duration::from_secs(seconds), "{failures}");
+        }
+    }
+}
