@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
+use dipper_core::clients::Clients;
 use futures_util::future::BoxFuture;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,14 +16,14 @@ use crate::http::limit::RateLimit;
 use crate::http::refusal::Shapes;
 use crate::http::{self, Common, health, openapi};
 use crate::signin::issuer::{self, Issuer};
-use crate::signin::{Clients, Expectations, KeySource, RemoteKeys, Throttle, TokenVerifier};
+use crate::signin::{Expectations, KeySource, RemoteKeys, Throttle, TokenVerifier};
 
 /// What the server is made of besides its settings.
 pub struct Parts {
     /// How clients reach the server, without a slash at the end.
     pub public_url: String,
     /// The clients of the embedded issuer.
-    pub clients: Arc<dyn Clients>,
+    pub clients: Clients,
     /// Says whether the server can do its work.
     pub ready: ReadyProbe,
 }
@@ -84,8 +85,8 @@ impl App {
     }
 
     /// The clients of the embedded issuer.
-    pub fn clients(&self) -> &dyn Clients {
-        self.0.parts.clients.as_ref()
+    pub fn clients(&self) -> &Clients {
+        &self.0.parts.clients
     }
 
     /// Slows failed sign-ins down.

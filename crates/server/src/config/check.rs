@@ -36,7 +36,11 @@ impl Settings {
         found.range("issuer.clock_skew_seconds", issuer.clock_skew_seconds, 0, 300);
         found.range("issuer.token_seconds", issuer.token_seconds, 30, 86_400);
         let named = self.dps.roles_claim.split('.').all(|part| !part.is_empty());
-        found.unless(named, "dps.roles_claim", "name the claims from the outermost to the innermost, with dots between");
+        found.unless(
+            named,
+            "dps.roles_claim",
+            "name the claims from the outermost to the innermost, with dots between",
+        );
     }
 
     fn check_work(&self, found: &mut Found) {
@@ -54,7 +58,11 @@ impl Settings {
         found.range("worker.max_backoff_seconds", worker.max_backoff_seconds, worker.backoff_seconds, 7 * 86_400);
         found.range("delivery.link_hours", delivery.link_hours, 1, 24 * 366);
         let kept = delivery.keep_hours >= delivery.link_hours;
-        found.unless(kept, "delivery.keep_hours", "must be at least delivery.link_hours: a link never outlives its content");
+        found.unless(
+            kept,
+            "delivery.keep_hours",
+            "must be at least delivery.link_hours: a link never outlives its content",
+        );
         found.range("delivery.keep_hours", delivery.keep_hours, 1, 24 * 3660);
         found.range("delivery.max_concurrent_downloads", delivery.max_concurrent_downloads as u64, 1, 1 << 20);
         found.range("webhook.timeout_seconds", webhook.timeout_seconds, 1, 300);
@@ -77,7 +85,11 @@ impl Settings {
         for entry in &self.egress.allow {
             let host = entry.parse::<std::net::IpAddr>().is_ok() || url::Host::parse(entry).is_ok();
             let good = if entry.contains('/') { is_network(entry) } else { host };
-            found.unless(good, "egress.allow", &format!("{entry:?} is neither a host nor a network such as 10.1.0.0/16"));
+            found.unless(
+                good,
+                "egress.allow",
+                &format!("{entry:?} is neither a host nor a network such as 10.1.0.0/16"),
+            );
         }
         let filter = tracing_subscriber::EnvFilter::builder().parse(&self.log.level);
         found.unless(filter.is_ok(), "log.level", "write error, warn, info, debug or trace, or a filter of those");

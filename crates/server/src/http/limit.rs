@@ -48,11 +48,7 @@ impl RateLimit {
     pub fn new(per_second: u32, burst: u32) -> RateLimit {
         let quota = NonZeroU32::new(per_second)
             .map(|rate| Quota::per_second(rate).allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN)));
-        RateLimit {
-            limiter: quota.map(RateLimiter::keyed),
-            clock: DefaultClock::default(),
-            counted: AtomicU32::new(0),
-        }
+        RateLimit { limiter: quota.map(RateLimiter::keyed), clock: DefaultClock::default(), counted: AtomicU32::new(0) }
     }
 
     /// Counts one request, or says when to come back.
@@ -77,7 +73,8 @@ pub async fn limit_addresses(
     next: Next,
 ) -> Response {
     let probe = matches!(request.uri().path(), "/healthz" | "/readyz");
-    if !probe && !request.headers().contains_key(AUTHORIZATION)
+    if !probe
+        && !request.headers().contains_key(AUTHORIZATION)
         && let Some(axum::Extension(ConnectInfo(Peer(peer)))) = peer
         && let Err(refusal) = limit.count(&Counted::address(peer.ip()))
     {

@@ -106,4 +106,3 @@ async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<
         }
     }
 }
-

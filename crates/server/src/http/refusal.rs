@@ -127,7 +127,8 @@ impl Shapes {
     }
 
     fn of(&self, path: &str) -> Shape {
-        let within = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let within =
+            |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         self.0.iter().find(|(prefix, _)| within(prefix)).map_or(GENERAL, |(_, shape)| *shape)
     }
 }

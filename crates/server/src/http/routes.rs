@@ -1,6 +1,6 @@
 //! Every route with the right that it needs. A test walks all routes and holds them against this table.
 
-use crate::signin::Role;
+use dipper_core::Role;
 
 /// What a request must bring to be heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

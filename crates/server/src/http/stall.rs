@@ -1,7 +1,7 @@
 //! Closes connections on which nothing moves: clients that neither send nor read.
 
-use std::io;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;

@@ -3,15 +3,14 @@
 //! A bearer token is checked by [`TokenVerifier`] against the keys of one issuer: an external one, or the embedded
 //! one of [`issuer`]. What a handler needs stands in its signature as a [`Permit`].
 
-mod caller;
 pub mod issuer;
 mod jwks;
 mod keys;
 mod permit;
+mod roles;
 mod throttle;
 mod verifier;
 
-pub use caller::{Caller, Clients, Grants, Role};
 pub use jwks::RemoteKeys;
 pub use keys::{KeySet, SelectError};
 pub use permit::{Gate, Operator, Permit, Read, Right, Write};

@@ -8,7 +8,10 @@ use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 
-use super::{Caller, Role, TokenError, TokenVerifier};
+use dipper_core::{Caller, Role};
+
+use super::roles::suffix;
+use super::{TokenError, TokenVerifier};
 use crate::http::limit::{Counted, RateLimit};
 use crate::http::listener::Peer;
 use crate::http::refusal::Refusal;
@@ -80,7 +83,7 @@ where
             }
         };
         gate.limit.count(&Counted::Client(caller.client_id.clone()))?;
-        if !caller.grants.any(R::ROLE) {
+        if !caller.grants.has_anywhere(R::ROLE) {
             tracing::info!(client_id = caller.client_id, "the client holds no role for this");
             return Err(forbidden(R::ROLE));
         }
@@ -110,7 +113,9 @@ fn refuse(error: &TokenError) -> Refusal {
             tracing::info!(reason, "a token was refused");
             unauthorized(reason, Some("invalid_token"))
         }
-        TokenError::Unavailable => Refusal::unavailable("tokens cannot be checked now: their issuer does not answer", 10),
+        TokenError::Unavailable => {
+            Refusal::unavailable("tokens cannot be checked now: their issuer does not answer", 10)
+        }
     }
 }
 
@@ -127,11 +132,7 @@ fn unauthorized(message: &str, error: Option<&str>) -> Refusal {
 }
 
 fn forbidden(role: Role) -> Refusal {
-    let name = match role {
-        Role::Read => "{contractId}_R",
-        Role::Write => "{contractId}_W",
-        Role::Operator => "{contractId}_O",
-    };
-    Refusal::new(StatusCode::FORBIDDEN, "FORBIDDEN", format!("the token carries no role {name}"))
+    let message = format!("the token carries no role {{contractId}}{}", suffix(role));
+    Refusal::new(StatusCode::FORBIDDEN, "FORBIDDEN", message)
         .header(WWW_AUTHENTICATE, "Bearer realm=\"dipper\", error=\"insufficient_scope\"")
 }

@@ -5,13 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use dipper_core::{Caller, Grants};
 use jsonwebtoken::{Algorithm, Validation};
 use serde_json::Value;
 
 use super::issuer::Issuer;
 use super::jwks::{KeysUnavailable, RemoteKeys};
 use super::keys::{KeySet, SelectError, accepted};
-use super::{Caller, Grants};
+use super::roles;
 
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
@@ -65,7 +66,9 @@ impl TokenVerifier {
             keys = self.keys_again().await?;
         }
         let key = keys.select(header.key_id.as_deref(), header.algorithm).map_err(|error| match error {
-            SelectError::UnknownKey => TokenError::Invalid("the token is signed with a key that its issuer does not have"),
+            SelectError::UnknownKey => {
+                TokenError::Invalid("the token is signed with a key that its issuer does not have")
+            }
             SelectError::KeyNotNamed => TokenError::Invalid("the token does not name its key (kid)"),
             SelectError::WrongAlgorithm => TokenError::Invalid("the token's algorithm does not fit its key"),
         })?;
@@ -106,8 +109,8 @@ impl TokenVerifier {
         let client_id = client_id.ok_or(TokenError::Invalid("the token names no client (azp, client_id or sub)"))?;
         let roles = self.expectations.roles_claim.iter().try_fold(claims, |claim, name| claim.get(name));
         let grants = match roles {
-            Some(Value::Array(names)) => Grants::from_names(names.iter().filter_map(Value::as_str)),
-            Some(Value::String(names)) => Grants::from_names(names.split_ascii_whitespace()),
+            Some(Value::Array(names)) => roles::grants(names.iter().filter_map(Value::as_str)),
+            Some(Value::String(names)) => roles::grants(names.split_ascii_whitespace()),
             _ => Grants::default(),
         };
         Ok(Caller { client_id: client_id.to_owned(), grants, stored: false })

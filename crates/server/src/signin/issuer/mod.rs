@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use dipper_core::Caller;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::keys::KeySet;
-use super::{Caller, now_seconds};
-pub use signing::add_key;
+use super::{now_seconds, roles};
 use signing::SigningKeys;
-pub use token::{SHAPE, __path_jwks, __path_metadata, __path_token, jwks, metadata, token};
+pub use signing::add_key;
+pub use token::{__path_jwks, __path_metadata, __path_token, SHAPE, jwks, metadata, token};
 
 /// How often the key directory is looked at while the server runs.
 const RELOAD: Duration = Duration::from_secs(5);
@@ -68,7 +69,11 @@ impl Issuer {
         ] {
             claims.insert(name.to_owned(), value);
         }
-        let nested = self.roles_claim.iter().rev().fold(json!(caller.grants.names()), |inner, name| json!({ name: inner }));
+        let nested = self
+            .roles_claim
+            .iter()
+            .rev()
+            .fold(json!(roles::names(&caller.grants)), |inner, name| json!({ name: inner }));
         if let Value::Object(roles) = nested {
             claims.extend(roles);
         }

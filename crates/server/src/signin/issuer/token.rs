@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use dipper_core::secret::Secret;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -33,7 +34,7 @@ fn body(refusal: &Refusal) -> Vec<u8> {
 
 /// A token that was issued.
 #[derive(Serialize, ToSchema)]
-pub struct TokenAnswer {
+pub(crate) struct TokenAnswer {
     /// The token, to be sent as `Authorization: Bearer`.
     access_token: String,
     /// Always `Bearer`.
@@ -45,7 +46,7 @@ pub struct TokenAnswer {
 /// A request for a token. The credentials may stand in `Authorization: Basic` instead.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes the form for the OpenAPI document; it is read field by field")]
-pub struct TokenForm {
+pub(crate) struct TokenForm {
     /// Always `client_credentials`.
     grant_type: String,
     /// The client's id.
@@ -87,8 +88,8 @@ pub async fn token(
     if let Some(wait) = app.throttle().wait(&client_id, peer.ip()) {
         return Err(Refusal::too_many(wait.as_secs_f64().ceil() as u64));
     }
-    let found = app.clients().verify(&client_id, &secret).await.map_err(|error| {
-        tracing::error!("a client could not be looked up: {error:#}");
+    let found = app.clients().verify(&client_id, Secret::new(secret)).await.map_err(|error| {
+        tracing::error!("a client could not be looked up: {error}");
         Refusal::internal()
     })?;
     let Some(caller) = found else {
@@ -118,7 +119,8 @@ fn credentials(headers: &HeaderMap, form: &Parameters) -> Result<(String, String
         return Err(refuse("invalid_request", "send the credentials in the header or in the form, not in both"));
     }
     let pair = header.to_str().ok().and_then(basic);
-    let (header_id, secret) = pair.ok_or_else(|| invalid_client("the Authorization header is not Basic credentials"))?;
+    let (header_id, secret) =
+        pair.ok_or_else(|| invalid_client("the Authorization header is not Basic credentials"))?;
     if id.is_some_and(|id| id != header_id) {
         return Err(refuse("invalid_request", "the form names another client than the header"));
     }
@@ -148,7 +150,8 @@ fn invalid_client(message: &str) -> Refusal {
 }
 
 fn embedded(app: &App) -> Result<&Issuer, Refusal> {
-    app.issuer().ok_or_else(|| Refusal::not_found("tokens are issued elsewhere: this server is configured with an issuer"))
+    app.issuer()
+        .ok_or_else(|| Refusal::not_found("tokens are issued elsewhere: this server is configured with an issuer"))
 }
 
 /// The keys that check the tokens issued here
