@@ -117,6 +117,9 @@ pub enum DigestError {
 }
 
 impl Digest {
+    /// A value of no bytes, which no algorithm gives.
+    pub(crate) const EMPTY: Digest = Digest { len: 0, bytes: [0; 64] };
+
     /// Reads a value of `algorithm` from hexadecimal text in either case.
     pub fn parse(algorithm: Algorithm, text: &str) -> Result<Digest, DigestError> {
         let digest = text.parse::<Digest>()?;

@@ -186,10 +186,7 @@ impl Intake {
         let found = deliveries::of_orders(database, &delivered).await?;
         let mut found: HashMap<String, Delivery> =
             found.into_iter().map(|delivery| (delivery.order_id.clone(), delivery)).collect();
-        Ok(orders
-            .into_iter()
-            .map(|order| OrderView { delivery: found.remove(&order.id), order })
-            .collect())
+        Ok(orders.into_iter().map(|order| OrderView { delivery: found.remove(&order.id), order }).collect())
     }
 
     /// Withdraws an order that is not delivered yet, or gives a delivery back; what has ended otherwise stays as it

@@ -4,17 +4,25 @@
 //! database nor the worker. [`order`] is pure and owns every change of state. This crate may call out (webhooks),
 //! and never listens.
 
+pub mod assembly;
 pub mod caller;
 pub mod clients;
 pub mod data;
 pub mod db;
+pub mod download;
 pub mod egress;
+pub mod fixity;
 pub mod ids;
+pub mod installation;
+pub mod intake;
 pub mod link;
+pub mod notify;
 pub mod order;
 pub mod progress;
 pub mod secret;
 pub mod settings;
+mod steps;
 pub mod time;
+pub mod worker;
 
 pub use caller::{Caller, Grants, Role};

@@ -162,12 +162,8 @@ impl Notifier {
             return Ok(Outcome::Pointless(format!("the webhook is disabled: {reason}")));
         }
         let delivery = deliveries::of_order(database, &order.id).await?;
-        let facts = NoticeFacts {
-            order: &order,
-            delivery: delivery.as_ref(),
-            links: &self.links,
-            created: lease.created,
-        };
+        let facts =
+            NoticeFacts { order: &order, delivery: delivery.as_ref(), links: &self.links, created: lease.created };
         let rendered = self.renderers.get(order.dialect.as_str()).and_then(|renderer| renderer.render(&facts));
         let Some(body) = rendered else {
             return Ok(Outcome::Pointless(format!("the contract {:?} tells nothing of this order", order.dialect)));
@@ -200,13 +196,7 @@ impl Notifier {
     }
 
     /// One signature for each secret in force, the newest first.
-    fn signatures(
-        &self,
-        webhook: &Webhook,
-        id: &str,
-        at: Timestamp,
-        body: &[u8],
-    ) -> Result<String, SecretError> {
+    fn signatures(&self, webhook: &Webhook, id: &str, at: Timestamp, body: &[u8]) -> Result<String, SecretError> {
         let previous = webhook.previous.as_ref().filter(|(_, expires)| *expires > at).map(|(secret, _)| secret);
         let mut signatures = Vec::new();
         for sealed in std::iter::once(&webhook.secret).chain(previous) {
@@ -228,8 +218,11 @@ impl Notifier {
             Outcome::Accepted(status) => (Some(status), None, NoticeEnd::Accepted),
             Outcome::Refused(status, wait) => {
                 let failure = Some(format!("the receiver answered {status}"));
-                let end =
-                    if status == StatusCode::GONE { NoticeEnd::Abandoned } else { self.after_failure(lease, now, wait) };
+                let end = if status == StatusCode::GONE {
+                    NoticeEnd::Abandoned
+                } else {
+                    self.after_failure(lease, now, wait)
+                };
                 (Some(status), failure, end)
             }
             Outcome::Unreachable(failure) => (None, Some(failure), self.after_failure(lease, now, None)),

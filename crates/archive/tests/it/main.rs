@@ -7,6 +7,8 @@
     reason = "a test may end where it stands, and what it lays out need not survive a power cut"
 )]
 
+mod ocfl_layout;
+mod ocfl_read;
 mod package;
 mod package_damage;
 mod package_support;

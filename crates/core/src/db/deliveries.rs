@@ -119,14 +119,11 @@ pub async fn release(transaction: &mut Transaction, order_id: &str, now: Timesta
     Ok(transaction.execute(sql(update).bind(now).bind(order_id)).await? == 1)
 }
 
-async fn load(
-    database: &Database,
-    column: &'static str,
-    wanted: &[&str],
-) -> Result<Vec<Delivery>, DatabaseError> {
+async fn load(database: &Database, column: &'static str, wanted: &[&str]) -> Result<Vec<Delivery>, DatabaseError> {
     let mut values = Vec::with_capacity(wanted.len());
     let chosen = any_of(column, wanted, &mut values);
-    let text = format!("SELECT id, order_id, created, expires, kept_until, released FROM deliveries WHERE 1 = 1{chosen}");
+    let text =
+        format!("SELECT id, order_id, created, expires, kept_until, released FROM deliveries WHERE 1 = 1{chosen}");
     let rows = database.rows(values.into_iter().fold(Statement::assembled(text), Statement::bind)).await?;
     let mut deliveries: Vec<Delivery> = rows.iter().map(delivery).collect::<Result<_, _>>()?;
 

@@ -1,0 +1,169 @@
+//! From a version of a package to the files that are delivered of it: which stored files each holds, under which
+//! name, and in which form.
+
+use std::collections::BTreeMap;
+
+use dipper_archive::ocfl::{self, Object, StorageRoot, VersionFile};
+use dipper_archive::package::{Content, Form, Layout, LayoutError};
+
+use crate::db::packages::Package;
+use crate::settings::Split;
+
+/// The number of the rules by which [`layout`] and the layouts below it compute bytes. Whoever changes a byte that
+/// they give for the same package raises it: deliveries prepared under other rules are then prepared again instead
+/// of being taken for damaged.
+pub const LAYOUT_FORMAT: u32 = 1;
+
+/// The directory that holds representations, in a package or in the payload of a stored bag.
+const REPRESENTATIONS: [&str; 2] = ["representations/", "data/representations/"];
+/// The part that holds what lies outside of every representation.
+const REST: &str = "/";
+
+/// One file of a delivery, before it is laid out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The name of a representation, `"/"` for what lies outside of all, `""` for the whole package.
+    pub name: String,
+    /// The name under which it is fetched.
+    pub filename: String,
+}
+
+/// Why a package cannot be laid out.
+#[derive(Debug, thiserror::Error)]
+pub enum AssemblyError {
+    /// The object cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ocfl::Error),
+    /// Its files make no package.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+}
+
+/// The parts into which a version is delivered.
+pub fn parts(root: &StorageRoot, package: &Package, version: u32, split: Split) -> Result<Vec<Part>, AssemblyError> {
+    let name = safe_name(&package.object_id);
+    let whole = Part { name: String::new(), filename: format!("{name}.tar") };
+    if split == Split::Package {
+        return Ok(vec![whole]);
+    }
+    let object = root.object_at(&package.location)?;
+    let inventory = object.inventory_of(version)?;
+    let mut found: BTreeMap<String, Part> = BTreeMap::new();
+    for file in inventory.files(version) {
+        let part = representation(file.logical_path);
+        if !found.contains_key(part) {
+            let filename = match part {
+                REST => format!("{name}.tar"),
+                part => format!("{name}_{}.tar", safe_name(part)),
+            };
+            found.insert(part.to_owned(), Part { name: part.to_owned(), filename });
+        }
+    }
+    let parts: Vec<Part> = found.into_values().collect();
+    Ok(if parts.iter().all(|part| part.name == REST) { vec![whole] } else { parts })
+}
+
+/// The layout of one part. The sizes of its files are looked up in the storage; nothing else is read.
+///
+/// A version that is a bag already is delivered as it was deposited. Anything else is put into a bag.
+pub fn layout(root: &StorageRoot, package: &Package, version: u32, part: &str) -> Result<Layout, AssemblyError> {
+    let object = root.object_at(&package.location)?;
+    let inventory = object.inventory_of(version)?;
+    let mut contents = Vec::new();
+    for file in inventory.files(version) {
+        if part.is_empty() || representation(file.logical_path) == part {
+            contents.push(content(&object, &file, inventory.algorithm())?);
+        }
+    }
+    let created = inventory.version(version).and_then(|version| version.created_at());
+    let is_bag = inventory.file(version, "bagit.txt").is_some();
+    let form = if is_bag { Form::Plain } else { Form::Bag { info: bag_info(package, version, created) } };
+    let modified = created.and_then(|created| u64::try_from(created.unix_timestamp()).ok()).unwrap_or(0);
+    Ok(Layout::new(&safe_name(&package.object_id), form, contents, modified)?)
+}
+
+fn content(
+    object: &Object,
+    file: &VersionFile<'_>,
+    algorithm: dipper_archive::digest::Algorithm,
+) -> Result<Content, AssemblyError> {
+    Ok(Content {
+        logical_path: file.logical_path.to_owned(),
+        size: object.content_len(file.content_path)?,
+        digest: *file.digest,
+        algorithm,
+        location: format!("{}/{}", object.path(), file.content_path),
+    })
+}
+
+/// Nothing in it changes from one preparation to the next.
+fn bag_info(package: &Package, version: u32, created: Option<time::OffsetDateTime>) -> Vec<(String, String)> {
+    let mut info = Vec::new();
+    if let Some(created) = created {
+        info.push(("Bagging-Date".to_owned(), created.date().to_string()));
+    }
+    if !package.object_id.contains(char::is_control) {
+        info.push(("External-Identifier".to_owned(), package.object_id.clone()));
+    }
+    info.push(("Internal-Sender-Identifier".to_owned(), format!("{}/v{version}", package.id)));
+    info
+}
+
+fn representation(logical_path: &str) -> &str {
+    REPRESENTATIONS
+        .iter()
+        .find_map(|prefix| logical_path.strip_prefix(prefix)?.split_once('/'))
+        .map_or(REST, |(name, _)| name)
+}
+
+/// A text as one name that every file system takes: a package's name comes from outside.
+fn safe_name(text: &str) -> String {
+    const LONGEST_BYTES: usize = 180;
+    let mut name = String::new();
+    for character in text.chars() {
+        let unsafe_here = character.is_control() || "/\\:*?\"<>|".contains(character);
+        let character = if unsafe_here { '_' } else { character };
+        if name.len() + character.len_utf8() > LONGEST_BYTES {
+            break;
+        }
+        name.push(character);
+    }
+    let name = name.trim_matches(['.', ' ']);
+    if name.is_empty() { "package".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_from_outside_become_one_safe_part() {
+        let table = [
+            ("digifoto_5584a028", "digifoto_5584a028"),
+            ("urn:nbn:de:hbz:6:1-31323", "urn_nbn_de_hbz_6_1-31323"),
+            ("../../etc/passwd", "_.._etc_passwd"),
+            ("..", "package"),
+            ("", "package"),
+            ("a\nb\0c", "a_b_c"),
+            ("blåbær", "blåbær"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(safe_name(text), expected, "{text:?}");
+        }
+        assert_eq!(safe_name(&"æ".repeat(500)).len(), 180);
+    }
+
+    #[test]
+    fn representations_are_directories_below_their_folder() {
+        let table = [
+            ("representations/rep1/data/a.tif", "rep1"),
+            ("data/representations/rep2/b", "rep2"),
+            ("representations/README", REST),
+            ("metadata/representations/x/y", REST),
+            ("METS.xml", REST),
+        ];
+        for (path, expected) in table {
+            assert_eq!(representation(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Fetching: a delivered file, computed again from the archive and verified piece by piece before a byte leaves.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use dipper_archive::digest::{Algorithm, Digest};
+use dipper_archive::package::{Checkpoints, Layout, ReadError, SourceError, VerifiedReader};
+use tokio::sync::mpsc;
+use tracing::{error, warn};
+
+use crate::assembly::{self, AssemblyError, LAYOUT_FORMAT};
+use crate::db::packages::{Package, PackageState};
+use crate::db::{DatabaseError, deliveries, orders, packages};
+use crate::fixity;
+use crate::installation::Installation;
+use crate::time::Timestamp;
+
+/// Pieces that wait for a slow client; each is as long as the distance of checkpoints.
+const PIECES_AHEAD: usize = 1;
+/// How many files the layouts in the cache may hold together: about 60 MiB.
+const CACHED_FILES: usize = 200_000;
+/// How many layouts the cache holds at the most.
+const CACHED_LAYOUTS: usize = 256;
+
+/// Why a link leads to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// Dipper did not make this link.
+    #[error("the link's signature is not genuine: use the link exactly as it was given")]
+    Forged,
+    /// The link was good once.
+    #[error("the link has expired: ask for new download links")]
+    Expired,
+    /// The delivery was released, its package is not preserved any more, or the rules have changed since.
+    #[error("what the link led to is not kept any more: {0}")]
+    Gone(String),
+    /// The package cannot be read now. For the log.
+    #[error("the package cannot be read: {0}")]
+    Archive(#[from] AssemblyError),
+    /// The database failed. For the log.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// Opens deliveries, and remembers what it takes to read the ones in use.
+#[derive(Clone, Debug)]
+pub(crate) struct Downloads {
+    installation: Arc<Installation>,
+    cache: Arc<Mutex<VecDeque<((String, u32), Opened)>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Opened {
+    layout: Arc<Layout>,
+    checkpoints: Arc<Checkpoints>,
+}
+
+/// A delivered file that is open for reading.
+#[derive(Clone, Debug)]
+pub struct Download {
+    /// The name under which it is saved.
+    pub filename: String,
+    /// Its length in bytes.
+    pub len: u64,
+    /// The algorithm of its checksum.
+    pub algorithm: Algorithm,
+    /// The checksum over all its bytes.
+    pub checksum: Digest,
+    /// When it was delivered.
+    pub delivered: Timestamp,
+    package_id: String,
+    opened: Opened,
+    installation: Arc<Installation>,
+}
+
+impl Downloads {
+    pub(crate) fn new(installation: Arc<Installation>) -> Downloads {
+        Downloads { installation, cache: Arc::default() }
+    }
+
+    pub(crate) async fn open(&self, delivery_id: &str, number: u32) -> Result<Download, DownloadError> {
+        let gone = |reason: &str| DownloadError::Gone(reason.to_owned());
+        let database = &self.installation.database;
+        let delivery = deliveries::get(database, delivery_id).await?.ok_or_else(|| gone("it was removed"))?;
+        if delivery.released.is_some() {
+            return Err(gone("its client gave it back"));
+        }
+        if self.installation.clock.now() >= delivery.kept_until {
+            return Err(gone("its time is over"));
+        }
+        let file = delivery.files.iter().find(|file| file.number == number).ok_or_else(|| gone("it was removed"))?;
+        if file.layout_format != LAYOUT_FORMAT {
+            return Err(gone("it was prepared by another version of this program; order the package again"));
+        }
+        let order = orders::get(database, &delivery.order_id).await?.ok_or_else(|| gone("it was removed"))?;
+        let package = packages::get(database, &order.package_id).await?.ok_or_else(|| gone("it was removed"))?;
+        if package.state != PackageState::Preserved {
+            return Err(gone(&format!("the package is {}", package.state)));
+        }
+        let opened = self.opened(&package, order.version, &file.part, delivery_id, number).await?;
+        Ok(Download {
+            filename: file.filename.clone(),
+            len: file.size_bytes,
+            algorithm: file.algorithm,
+            checksum: file.checksum,
+            delivered: delivery.created,
+            package_id: package.id,
+            opened,
+            installation: Arc::clone(&self.installation),
+        })
+    }
+
+    async fn opened(
+        &self,
+        package: &Package,
+        version: u32,
+        part: &str,
+        delivery_id: &str,
+        number: u32,
+    ) -> Result<Opened, DownloadError> {
+        let key = (delivery_id.to_owned(), number);
+        if let Some(opened) = self.cached(&key) {
+            return Ok(opened);
+        }
+        let broken = |message: String| DatabaseError::Value { column: "checkpoints".to_owned(), message };
+        let bytes = deliveries::checkpoints(&self.installation.database, delivery_id, number).await?;
+        let checkpoints = Checkpoints::from_bytes(&bytes.unwrap_or_default())
+            .map_err(|error| DownloadError::Database(broken(error.to_string())))?;
+        let (archive, package, part) = (Arc::clone(&self.installation.archive), package.clone(), part.to_owned());
+        let laid_out = tokio::task::spawn_blocking(move || assembly::layout(&archive, &package, version, &part)).await;
+        let layout = laid_out.map_err(|error| DownloadError::Database(broken(error.to_string())))??;
+        let opened = Opened { layout: Arc::new(layout), checkpoints: Arc::new(checkpoints) };
+        self.remember(key, opened.clone());
+        Ok(opened)
+    }
+
+    fn cached(&self, key: &(String, u32)) -> Option<Opened> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let position = cache.iter().position(|(cached, _)| cached == key)?;
+        let entry = cache.remove(position)?;
+        let opened = entry.1.clone();
+        cache.push_front(entry);
+        Some(opened)
+    }
+
+    /// Keeps what was used last; the newest entry stays even if it alone is more than the cache should hold.
+    fn remember(&self, key: (String, u32), opened: Opened) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.push_front((key, opened));
+        let mut files = 0;
+        let mut kept = 0;
+        for (_, opened) in cache.iter() {
+            files += opened.layout.contents().len();
+            if kept > 0 && (files > CACHED_FILES || kept == CACHED_LAYOUTS) {
+                break;
+            }
+            kept += 1;
+        }
+        cache.truncate(kept);
+    }
+}
+
+impl Download {
+    /// The bytes of a range, each piece verified before it is sent. After an error nothing follows; the receiver
+    /// must break off then, so that nobody takes the beginning for the whole.
+    ///
+    /// Reading stops when the receiver is dropped.
+    pub fn stream(&self, range: Range<u64>) -> mpsc::Receiver<Result<Bytes, ReadError>> {
+        let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
+        let download = self.clone();
+        let runtime = tokio::runtime::Handle::current();
+        let span = tracing::Span::current();
+        tokio::task::spawn_blocking(move || {
+            let _entered = span.enter();
+            if let Err(failure) = download.send(range, &sender) {
+                warn!(package_id = %download.package_id, %failure, "a download was broken off");
+                if is_damage(&failure) {
+                    runtime.block_on(download.report(&failure.to_string()));
+                }
+                // The client may have gone already.
+                let _ = sender.blocking_send(Err(failure));
+            }
+        });
+        receiver
+    }
+
+    fn send(&self, range: Range<u64>, sender: &mpsc::Sender<Result<Bytes, ReadError>>) -> Result<(), ReadError> {
+        let storage = Arc::clone(self.installation.archive.storage());
+        let (layout, checkpoints) = (Arc::clone(&self.opened.layout), Arc::clone(&self.opened.checkpoints));
+        let mut reader = VerifiedReader::new(layout, storage, checkpoints, range)?;
+        while let Some(piece) = reader.next_chunk()? {
+            if sender.blocking_send(Ok(Bytes::from(piece))).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn report(&self, reason: &str) {
+        if let Err(failure) = fixity::damage_record(&self.installation, &self.package_id, reason).await {
+            error!(package_id = %self.package_id, %failure, "damage could not be recorded");
+        }
+    }
+}
+
+fn is_damage(error: &ReadError) -> bool {
+    match error {
+        ReadError::Damaged { .. } | ReadError::Changed { .. } => true,
+        ReadError::Source(source) => !matches!(source, SourceError::Io { .. }),
+        ReadError::Range { .. } => false,
+    }
+}

@@ -1,0 +1,51 @@
+//! The steps of an order, one file each. A step may be repeated after a crash at any point; what it publishes, it
+//! publishes in the one transaction that also ends it, past the fence.
+
+mod admit;
+mod prepare;
+
+use std::sync::Arc;
+
+use crate::db::DatabaseError;
+use crate::db::orders::Failure;
+use crate::db::steps::{Lease, StepKind};
+use crate::installation::Installation;
+use crate::order::Signal;
+use crate::progress::ProgressError;
+use crate::worker::Hold;
+
+/// Why a step did not do its work.
+#[derive(Debug)]
+pub(crate) enum StepError {
+    /// It may go better another time.
+    Passing(String),
+    /// It will not: the order ends with this signal and reason, and the package is marked if it is damaged.
+    Final { signal: Signal, failure: Failure, damage: Option<String> },
+    /// Somebody else holds the step now, or the order has ended.
+    Lost,
+    /// The worker is to stop: the step is handed back.
+    Stopped,
+}
+
+impl From<DatabaseError> for StepError {
+    fn from(error: DatabaseError) -> StepError {
+        StepError::Passing(error.to_string())
+    }
+}
+
+impl From<ProgressError> for StepError {
+    fn from(error: ProgressError) -> StepError {
+        match error {
+            ProgressError::Database(error) => error.into(),
+            ProgressError::Refused(_) | ProgressError::Overtaken(_) => StepError::Lost,
+        }
+    }
+}
+
+/// Does one claimed step to its end.
+pub(crate) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &Hold) -> Result<(), StepError> {
+    match lease.kind {
+        StepKind::Admit => admit::run(installation, lease).await,
+        StepKind::Prepare => prepare::run(installation, lease, hold).await,
+    }
+}

@@ -1,0 +1,182 @@
+//! Prepares a delivery: looks whether it is still allowed, reads and verifies every byte of the package, and
+//! publishes the links. Nothing is written but the catalogue: the package is computed again when it is fetched.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use dipper_archive::ocfl;
+use dipper_archive::package::{Control, Options, PrepareError, Prepared, SourceError, prepare};
+use tracing::info;
+
+use crate::assembly::{self, AssemblyError, LAYOUT_FORMAT, Part};
+use crate::caller::Role;
+use crate::db::deliveries::{Delivery, DeliveryFile};
+use crate::db::orders::{Failure, FailureCode, Order};
+use crate::db::packages::{Package, PackageState};
+use crate::db::steps::{Lease, StepEnd};
+use crate::db::{contracts, deliveries, orders, packages, steps};
+use crate::fixity;
+use crate::ids;
+use crate::installation::Installation;
+use crate::order::Signal;
+use crate::progress;
+use crate::steps::StepError;
+use crate::worker::Hold;
+
+pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &Hold) -> Result<(), StepError> {
+    let order = orders::get(&installation.database, &lease.order_id).await?.ok_or(StepError::Lost)?;
+    let package = still_allowed(installation, &order).await?;
+    advance(installation, lease, Signal::RecallStarted).await?;
+    advance(installation, lease, Signal::VerificationStarted).await?;
+    let (context, version, holding) = (Arc::clone(installation), order.version, hold.clone());
+    let began = Instant::now();
+    let verifying = tokio::task::spawn_blocking(move || verify(&context, &package, version, &holding)).await;
+    let prepared = verifying.map_err(|error| StepError::Passing(error.to_string()))??;
+    let bytes: u64 = prepared.iter().map(|(_, prepared)| prepared.len).sum();
+    info!(bytes, files = prepared.len(), milliseconds = began.elapsed().as_millis() as u64, "package verified");
+    advance(installation, lease, Signal::DeliveryStarted).await?;
+    publish(installation, lease, &order, prepared).await
+}
+
+/// What held when the order was accepted may not hold any more when its turn comes.
+async fn still_allowed(installation: &Installation, order: &Order) -> Result<Package, StepError> {
+    let rejected = |code, message: String| StepError::Final {
+        signal: Signal::Rejected,
+        failure: Failure { code, message },
+        damage: None,
+    };
+    if order.client_stored {
+        let client = contracts::client_get(&installation.database, &order.client_id).await?;
+        let may = client
+            .is_some_and(|(client, _)| client.disabled.is_none() && client.grants.has(&order.contract_id, Role::Read));
+        if !may {
+            let message = format!("Client {} may not read contract {} any more.", order.client_id, order.contract_id);
+            return Err(rejected(FailureCode::NotAllowed, message));
+        }
+    }
+    match packages::get(&installation.database, &order.package_id).await? {
+        Some(package) if package.state == PackageState::Preserved => Ok(package),
+        Some(package) => {
+            let message = format!("The package is {} and cannot be handed out.", package.state);
+            Err(rejected(FailureCode::NotPreserved, message))
+        }
+        None => Err(rejected(FailureCode::NotPreserved, "The package is not there any more.".to_owned())),
+    }
+}
+
+/// Moves the order under the lease, in a transaction of its own: a client that polls sees where it stands.
+async fn advance(installation: &Installation, lease: &Lease, signal: Signal) -> Result<(), StepError> {
+    let now = installation.clock.now();
+    let mut transaction = installation.database.begin().await?;
+    if !steps::holds(&mut transaction, lease).await? {
+        return Err(StepError::Lost);
+    }
+    let mut order = orders::get_locked(&mut transaction, &lease.order_id).await?.ok_or(StepError::Lost)?;
+    progress::advance(&mut transaction, &mut order, signal, None, now, &installation.settings).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// The verifying read of every part, on a thread that may block.
+fn verify(
+    installation: &Installation,
+    package: &Package,
+    version: u32,
+    hold: &Hold,
+) -> Result<Vec<(Part, Prepared)>, StepError> {
+    let archive = &installation.archive;
+    let parts = assembly::parts(archive, package, version, installation.settings.split).map_err(assembly_error)?;
+    let mut verified = Vec::with_capacity(parts.len());
+    for part in parts {
+        let layout = assembly::layout(archive, package, version, &part.name).map_err(assembly_error)?;
+        let cancelled = || hold.is_over();
+        let control = Control { cancelled: Some(&cancelled), progress: None };
+        let options = Options::new(installation.settings.checksum);
+        let prepared = prepare(&layout, archive.storage().as_ref(), &options, control, None)
+            .map_err(|error| prepare_error(error, hold))?;
+        verified.push((part, prepared));
+    }
+    Ok(verified)
+}
+
+/// Order, delivery, event, notices and the end of the step, at once.
+async fn publish(
+    installation: &Installation,
+    lease: &Lease,
+    order: &Order,
+    prepared: Vec<(Part, Prepared)>,
+) -> Result<(), StepError> {
+    let settings = &installation.settings;
+    let now = installation.clock.now();
+    let kept_until = now.plus(settings.delivery_kept.max(settings.link_lifetime));
+    let mut delivery = Delivery {
+        id: ids::new_id(),
+        order_id: order.id.clone(),
+        created: now,
+        expires: now.plus(settings.link_lifetime),
+        kept_until,
+        released: None,
+        files: Vec::new(),
+    };
+    let mut checkpoints = Vec::new();
+    for (number, (part, prepared)) in (1..).zip(prepared) {
+        delivery.files.push(DeliveryFile {
+            number,
+            part: part.name,
+            filename: part.filename,
+            size_bytes: prepared.len,
+            algorithm: settings.checksum,
+            checksum: prepared.checksum,
+            layout_format: LAYOUT_FORMAT,
+        });
+        checkpoints.push(prepared.checkpoints.to_bytes());
+    }
+    let mut transaction = installation.database.begin().await?;
+    if !steps::end(&mut transaction, lease, StepEnd::Done, now).await? {
+        return Err(StepError::Lost);
+    }
+    let mut order = orders::get_locked(&mut transaction, &order.id).await?.ok_or(StepError::Lost)?;
+    let package = packages::get_locked(&mut transaction, &order.package_id).await?;
+    if package.is_none_or(|package| package.state != PackageState::Preserved) {
+        // It was found damaged or was deleted while it was read: the next attempt rejects the order.
+        return Err(StepError::Passing("the package changed its state while it was prepared".to_owned()));
+    }
+    deliveries::insert(&mut transaction, &delivery, checkpoints).await?;
+    fixity::success(&mut transaction, &order.package_id, false, now).await?;
+    progress::advance(&mut transaction, &mut order, Signal::Delivered, None, now, settings).await?;
+    transaction.commit().await?;
+    installation.wake_notifier();
+    Ok(())
+}
+
+fn damaged(detail: String) -> StepError {
+    let message = format!("Stored content is damaged, and was not handed out: {detail}. The archive has been told.");
+    StepError::Final {
+        signal: Signal::Failed,
+        failure: Failure { code: FailureCode::Fixity, message },
+        damage: Some(detail),
+    }
+}
+
+fn assembly_error(error: AssemblyError) -> StepError {
+    match error {
+        AssemblyError::Archive(ocfl::Error::Io { path, source }) if source.kind() == std::io::ErrorKind::NotFound => {
+            damaged(format!("{path} is missing"))
+        }
+        AssemblyError::Archive(error @ (ocfl::Error::Io { .. } | ocfl::Error::Unrecovered { .. })) => {
+            StepError::Passing(error.to_string())
+        }
+        error => damaged(error.to_string()),
+    }
+}
+
+fn prepare_error(error: PrepareError, hold: &Hold) -> StepError {
+    match error {
+        PrepareError::Cancelled if hold.is_lost() => StepError::Lost,
+        PrepareError::Cancelled => StepError::Stopped,
+        error @ (PrepareError::Fixity { .. } | PrepareError::Source(SourceError::WrongSize { .. })) => {
+            damaged(error.to_string())
+        }
+        error if error.is_retryable() => StepError::Passing(error.to_string()),
+        error => damaged(error.to_string()),
+    }
+}

@@ -1,0 +1,241 @@
+//! The worker: claims steps, keeps their leases alive while they run, and records how they end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, error, info, info_span, warn};
+
+use crate::db::orders::{Failure, FailureCode};
+use crate::db::steps::{Lease, StepEnd};
+use crate::db::{DatabaseError, orders, steps};
+use crate::fixity;
+use crate::installation::Installation;
+use crate::order::Signal;
+use crate::progress::{self, ProgressError};
+use crate::settings::backoff;
+use crate::steps::{StepError, run as run_step};
+
+/// Works on the steps of one installation.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    installation: Arc<Installation>,
+    holder: Arc<str>,
+}
+
+/// Whether a step that runs is still this worker's to do.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hold {
+    state: Arc<AtomicU8>,
+}
+
+const HELD: u8 = 0;
+const STOPPED: u8 = 1;
+const LOST: u8 = 2;
+
+impl Hold {
+    /// Whether the work is to be dropped, for whatever reason.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.load(Ordering::Relaxed) != HELD
+    }
+
+    /// Whether the lease went to somebody else, or the order has ended.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == LOST
+    }
+
+    fn end(&self, state: u8) {
+        self.state.fetch_max(state, Ordering::Relaxed);
+    }
+}
+
+impl Worker {
+    /// A worker that is known to other processes by host and process.
+    pub fn new(installation: Arc<Installation>) -> Worker {
+        let host = host_name();
+        let holder = format!("{host}:{}", std::process::id()).into();
+        Worker { installation, holder }
+    }
+
+    /// Works until it is told to stop. Steps that run then have until `deadline` after that to finish; what is
+    /// not finished is handed back unharmed.
+    pub async fn run(self, stop: CancellationToken, deadline: Duration) {
+        let give_back = CancellationToken::new();
+        let mut slots = JoinSet::new();
+        for slot in 0..self.installation.settings.worker_count.max(1) {
+            let (worker, stop, give_back) = (self.clone(), stop.clone(), give_back.clone());
+            slots.spawn(async move { worker.slot(slot, stop, give_back).await });
+        }
+        stop.cancelled().await;
+        if tokio::time::timeout(deadline, async { while slots.join_next().await.is_some() {} }).await.is_err() {
+            give_back.cancel();
+            while slots.join_next().await.is_some() {}
+        }
+    }
+
+    async fn slot(&self, slot: usize, stop: CancellationToken, give_back: CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.run_one(&give_back).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => warn!(slot, %error, "the queue could not be read"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.installation.steps_ready() => {}
+                () = tokio::time::sleep(self.installation.settings.poll) => {}
+            }
+        }
+    }
+
+    /// Claims one step and does it to its end; `false` when there was none. Tests drive the worker by hand with it.
+    pub async fn run_one(&self, give_back: &CancellationToken) -> Result<bool, DatabaseError> {
+        let Some(lease) = self.claim().await? else {
+            return Ok(false);
+        };
+        // Several steps may have become ready at once, and each call wakes one slot.
+        self.installation.wake_workers();
+        let span = info_span!("step", kind = %lease.kind, order_id = %lease.order_id, attempt = lease.attempt);
+        self.work(lease, give_back).instrument(span).await;
+        Ok(true)
+    }
+
+    async fn claim(&self) -> Result<Option<Lease>, DatabaseError> {
+        let installation = &self.installation;
+        let now = installation.clock.now();
+        // Looking costs no write lock.
+        if !steps::any_claimable(&installation.database, now).await? {
+            return Ok(None);
+        }
+        let mut transaction = installation.database.begin().await?;
+        steps::sweep(&mut transaction, now).await?;
+        let until = now.plus(installation.settings.lease);
+        let lease = steps::claim(&mut transaction, &self.holder, now, until).await?;
+        transaction.commit().await?;
+        Ok(lease)
+    }
+
+    async fn work(&self, lease: Lease, give_back: &CancellationToken) {
+        let settings = &self.installation.settings;
+        // A step that was claimed too often without an end takes its workers down with it.
+        let result = if lease.attempt > settings.max_attempts {
+            let lost = format!("given up after {} attempts that ended without a result", lease.attempt - 1);
+            Err(StepError::Passing(lost))
+        } else {
+            let hold = Hold::default();
+            let step = run_step(&self.installation, &lease, &hold);
+            tokio::pin!(step);
+            tokio::select! {
+                result = &mut step => result,
+                () = self.keep(&lease, &hold, give_back) => step.await,
+            }
+        };
+        if let Err(failure) = result {
+            match self.end(&lease, failure).await {
+                Ok(()) => {}
+                // The lease runs out, and the step is claimed again.
+                Err(failure) => error!(%failure, "the end of a step could not be recorded"),
+            }
+        }
+    }
+
+    /// Renews the lease until it is lost or the worker has to give the step back; tells the step through `hold`.
+    async fn keep(&self, lease: &Lease, hold: &Hold, give_back: &CancellationToken) {
+        let settings = &self.installation.settings;
+        loop {
+            tokio::select! {
+                () = give_back.cancelled() => return hold.end(STOPPED),
+                () = tokio::time::sleep(settings.heartbeat) => {}
+            }
+            match self.renew(lease).await {
+                Ok(true) => {}
+                Ok(false) => return hold.end(LOST),
+                // The fence decides in the end; until then the work may still be worth doing.
+                Err(error) => warn!(%error, "the lease could not be renewed"),
+            }
+        }
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<bool, DatabaseError> {
+        let until = self.installation.clock.now().plus(self.installation.settings.lease);
+        let mut transaction = self.installation.database.begin().await?;
+        let held = steps::renew(&mut transaction, lease, until).await?;
+        transaction.commit().await?;
+        Ok(held)
+    }
+
+    /// Records a step that did not do its work.
+    async fn end(&self, lease: &Lease, failure: StepError) -> Result<(), DatabaseError> {
+        let settings = &self.installation.settings;
+        let now = self.installation.clock.now();
+        match failure {
+            StepError::Lost => {
+                info!("the step was lost to another worker, or its order has ended");
+                Ok(())
+            }
+            StepError::Stopped => self.end_step(lease, StepEnd::HandedBack).await,
+            StepError::Passing(reason) if lease.attempt < settings.max_attempts => {
+                let wait = backoff(settings.backoff, settings.max_backoff, lease.attempt);
+                warn!(%reason, wait_seconds = wait.as_secs(), "the step failed and is tried again");
+                self.end_step(lease, StepEnd::Later(now.plus(wait), reason)).await
+            }
+            StepError::Passing(reason) => {
+                error!(%reason, "the step failed for the last time");
+                let message = "The order could not be carried out. The archive has been told.".to_owned();
+                let failure = Failure { code: FailureCode::System, message };
+                self.end_order(lease, Signal::Failed, failure, None, StepEnd::Dead(reason)).await
+            }
+            StepError::Final { signal, failure, damage } => {
+                warn!(reason = %failure.message, "the order ends without a delivery");
+                let end = StepEnd::Dead(failure.message.clone());
+                self.end_order(lease, signal, failure, damage, end).await
+            }
+        }
+    }
+
+    async fn end_step(&self, lease: &Lease, end: StepEnd) -> Result<(), DatabaseError> {
+        let mut transaction = self.installation.database.begin().await?;
+        steps::end(&mut transaction, lease, end, self.installation.clock.now()).await?;
+        transaction.commit().await?;
+        self.installation.wake_workers();
+        Ok(())
+    }
+
+    async fn end_order(
+        &self,
+        lease: &Lease,
+        signal: Signal,
+        failure: Failure,
+        damage: Option<String>,
+        end: StepEnd,
+    ) -> Result<(), DatabaseError> {
+        let installation = &self.installation;
+        let now = installation.clock.now();
+        let mut transaction = installation.database.begin().await?;
+        if !steps::end(&mut transaction, lease, end, now).await? {
+            return Ok(());
+        }
+        let Some(mut order) = orders::get_locked(&mut transaction, &lease.order_id).await? else {
+            return Ok(());
+        };
+        if let Some(reason) = damage {
+            fixity::damage(&mut transaction, &order.package_id, &reason, now).await?;
+        }
+        let settings = &installation.settings;
+        match progress::advance(&mut transaction, &mut order, signal, Some(failure), now, settings).await {
+            Ok(_) => {}
+            // It ended in another way meanwhile, which stands.
+            Err(ProgressError::Refused(_) | ProgressError::Overtaken(_)) => return Ok(()),
+            Err(ProgressError::Database(error)) => return Err(error),
+        }
+        transaction.commit().await?;
+        installation.wake_notifier();
+        Ok(())
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
