@@ -5,6 +5,8 @@
 
 pub mod app;
 pub mod config;
+pub mod dialect;
 pub mod http;
+pub mod log;
 pub mod serve;
 pub mod signin;
