@@ -1,9 +1,16 @@
 //! Tests of the server at its real boundary: a TCP listener on a port of its own, an HTTP client, a data directory.
 
+mod downloads;
+mod dps;
+mod dps_ends;
+mod dps_lists;
 mod http;
 mod issuer_double;
 mod listener;
 mod oauth;
 mod openapi;
+mod packages;
+mod receiver;
 mod support;
 mod tokens;
+mod webhooks;
