@@ -1,4 +1,5 @@
 //! Tests of the server at its real boundary: a TCP listener on a port of its own, an HTTP client, a data directory.
+#![allow(clippy::expect_used, clippy::panic, reason = "in a test a failed expectation is the finding")]
 
 mod downloads;
 mod dps;
