@@ -48,8 +48,11 @@ pub enum DownloadError {
 #[derive(Clone, Debug)]
 pub(crate) struct Downloads {
     installation: Arc<Installation>,
-    cache: Arc<Mutex<VecDeque<((String, u32), Opened)>>>,
+    cache: Arc<Mutex<Cache>>,
 }
+
+/// What was used last comes first. A file is known by its delivery and number.
+type Cache = VecDeque<((String, u32), Opened)>;
 
 #[derive(Clone, Debug)]
 struct Opened {

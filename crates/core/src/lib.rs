@@ -4,6 +4,7 @@
 //! database nor the worker. [`order`] is pure and owns every change of state. This crate may call out (webhooks),
 //! and never listens.
 
+pub mod administration;
 pub mod assembly;
 pub mod caller;
 pub mod clients;
@@ -13,16 +14,21 @@ pub mod download;
 pub mod egress;
 pub mod fixity;
 pub mod ids;
+pub mod index;
+pub mod ingest;
 pub mod installation;
 pub mod intake;
 pub mod link;
 pub mod notify;
 pub mod order;
 pub mod progress;
+pub mod recovery;
+pub mod register;
 pub mod secret;
 pub mod settings;
 mod steps;
 pub mod time;
+pub mod verify;
 pub mod worker;
 
 pub use caller::{Caller, Grants, Role};

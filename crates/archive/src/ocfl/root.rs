@@ -130,6 +130,13 @@ impl StorageRoot {
         Ok(ids)
     }
 
+    /// Notes where a new object lies.
+    pub(crate) fn learn(&self, id: &str, path: &str) {
+        if let Some(index) = self.index.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            index.insert(id.to_owned(), path.to_owned());
+        }
+    }
+
     /// Forgets what an object's removal made untrue.
     pub(crate) fn forget(&self, id: &str) {
         if let Some(index) = self.index.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
@@ -159,12 +166,6 @@ fn read_layout(storage: &dyn Storage) -> Result<Option<Layout>> {
         Err(error) => return Err(Error::io(path)(error)),
     };
     Ok(Layout::from_config(&extension, config.as_deref())?)
-}
-
-/// The version of the specification that an object declares, from the names in its root; `None` without one.
-pub(crate) fn declared_spec(entries: &[Entry]) -> Option<SpecVersion> {
-    let declares = |spec: &SpecVersion| entries.iter().any(|entry| entry.name == spec.object_declaration());
-    SpecVersion::ALL.into_iter().rev().find(declares)
 }
 
 /// Reads the declaration of the object at `path`.

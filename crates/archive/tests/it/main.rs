@@ -7,8 +7,13 @@
     reason = "a test may end where it stands, and what it lays out need not survive a power cut"
 )]
 
+mod bagit;
+mod bagit_refused;
+mod bagit_support;
+mod ocfl_conformance;
 mod ocfl_layout;
 mod ocfl_read;
+mod ocfl_write;
 mod package;
 mod package_damage;
 mod package_support;

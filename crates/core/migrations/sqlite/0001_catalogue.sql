@@ -36,6 +36,7 @@ CREATE TABLE packages (
     UNIQUE (contract_id, object_id)
 );
 CREATE INDEX packages_by_contract ON packages (contract_id, id);
+CREATE INDEX packages_by_location ON packages (location);
 
 CREATE TABLE versions (
     package_id       TEXT NOT NULL REFERENCES packages (id),
@@ -171,4 +172,9 @@ CREATE TABLE notice_attempts (
     failure         TEXT,
     PRIMARY KEY (notice_id, webhook_id, number),
     FOREIGN KEY (notice_id, webhook_id) REFERENCES notices (id, webhook_id) ON DELETE CASCADE
+);
+
+CREATE TABLE ingests (
+    ocfl_id TEXT PRIMARY KEY,
+    started BIGINT NOT NULL
 );

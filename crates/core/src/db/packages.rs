@@ -178,6 +178,12 @@ pub async fn get_locked(transaction: &mut Transaction, id: &str) -> Result<Optio
     transaction.row(query).await?.as_ref().map(package).transpose()
 }
 
+/// The package whose object root is at a place inside the storage root.
+pub async fn at_location(transaction: &mut Transaction, location: &str) -> Result<Option<Package>, DatabaseError> {
+    let query = Statement::assembled(format!("SELECT {COLUMNS} FROM packages WHERE location = $1")).bind(location);
+    transaction.row(query).await?.as_ref().map(package).transpose()
+}
+
 /// The versions of a package, oldest first.
 pub async fn versions(database: &Database, id: &str) -> Result<Vec<Version>, DatabaseError> {
     let query = "SELECT number, label, size_bytes, file_count, created FROM versions

@@ -1,0 +1,292 @@
+//! What an operator sets up: contracts, clients with their roles, webhooks; and what an operator looks at.
+//!
+//! All of it works beside a running server on the same installation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::caller::{Grants, Role};
+use crate::db::contracts::Client;
+use crate::db::events::Event;
+use crate::db::notices::{Attempt, Notice};
+use crate::db::steps::StepCount;
+use crate::db::webhooks::Webhook;
+use crate::db::{DatabaseError, contracts, events, notices, steps, webhooks};
+use crate::egress::{Allowed, Refusal};
+use crate::ids;
+use crate::installation::Installation;
+use crate::secret::{self, Secret, SecretError};
+
+/// Sets up an installation; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Administration {
+    installation: Arc<Installation>,
+}
+
+/// Why something was not set up.
+#[derive(Debug, thiserror::Error)]
+pub enum AdministrationError {
+    /// An identifier that would not survive in tokens, paths and file names.
+    #[error("{what} {id:?}: use 1 to 100 of the characters A-Z a-z 0-9 . _ - @")]
+    Identifier {
+        /// What it should identify.
+        what: &'static str,
+        /// The identifier.
+        id: String,
+    },
+    /// It is there already.
+    #[error("{what} {id} exists already")]
+    Exists {
+        /// What it is.
+        what: &'static str,
+        /// Its identifier.
+        id: String,
+    },
+    /// It is not there.
+    #[error("there is no {what} {id}")]
+    Unknown {
+        /// What it is.
+        what: &'static str,
+        /// Its identifier.
+        id: String,
+    },
+    /// A webhook's address is not one.
+    #[error("{url}: {reason}")]
+    Address {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A webhook's address is one that may not be called.
+    #[error(transparent)]
+    Egress(#[from] Refusal),
+    /// A secret could not be made or kept.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The catalogue failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+type Result<T> = std::result::Result<T, AdministrationError>;
+
+const CONTRACT: &str = "contract";
+const CLIENT: &str = "client";
+const WEBHOOK: &str = "webhook";
+const NOTICE: &str = "notice";
+
+impl Administration {
+    /// The administration of an installation.
+    pub fn new(installation: Arc<Installation>) -> Administration {
+        Administration { installation }
+    }
+
+    /// Adds a contract; `false` when it was there already.
+    pub async fn contract_add(&self, id: &str) -> Result<bool> {
+        check_identifier(CONTRACT, id)?;
+        let mut transaction = self.installation.database.begin().await?;
+        let added = contracts::add(&mut transaction, id, self.installation.clock.now()).await?;
+        transaction.commit().await?;
+        Ok(added)
+    }
+
+    /// Every contract with the number of its packages.
+    pub async fn contract_list(&self) -> Result<Vec<(String, u64)>> {
+        Ok(contracts::list(&self.installation.database).await?)
+    }
+
+    /// Fails when there is no such contract.
+    pub async fn contract_check(&self, id: &str) -> Result<()> {
+        if contracts::exists(&self.installation.database, id).await? { Ok(()) } else { Err(unknown(CONTRACT, id)) }
+    }
+
+    /// Adds a client with roles, and returns its secret, which is not kept.
+    pub async fn client_add(&self, id: &str, grants: &Grants) -> Result<Secret> {
+        check_identifier(CLIENT, id)?;
+        for (contract_id, _) in grants.iter() {
+            self.contract_check(contract_id).await?;
+        }
+        let (secret, hash) = new_hashed_secret().await?;
+        let now = self.installation.clock.now();
+        let mut transaction = self.installation.database.begin().await?;
+        match contracts::client_add(&mut transaction, id, &hash, grants, now).await {
+            Err(error) if error.is_duplicate() => {
+                return Err(AdministrationError::Exists { what: CLIENT, id: id.to_owned() });
+            }
+            added => added?,
+        }
+        transaction.commit().await?;
+        Ok(secret)
+    }
+
+    /// Every client with its roles.
+    pub async fn client_list(&self) -> Result<Vec<Client>> {
+        Ok(contracts::client_list(&self.installation.database).await?)
+    }
+
+    /// Gives a client a new secret; the old one stops working at once.
+    pub async fn client_secret_replace(&self, id: &str) -> Result<Secret> {
+        let (secret, hash) = new_hashed_secret().await?;
+        let mut transaction = self.installation.database.begin().await?;
+        if !contracts::client_secret_replace(&mut transaction, id, &hash).await? {
+            return Err(unknown(CLIENT, id));
+        }
+        transaction.commit().await?;
+        Ok(secret)
+    }
+
+    /// Lets a client sign in, or not any more.
+    pub async fn client_enable(&self, id: &str, enabled: bool) -> Result<()> {
+        let disabled = (!enabled).then(|| self.installation.clock.now());
+        let mut transaction = self.installation.database.begin().await?;
+        if !contracts::client_disable(&mut transaction, id, disabled).await? {
+            return Err(unknown(CLIENT, id));
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// Gives a client a role on a contract.
+    pub async fn client_grant(&self, id: &str, contract_id: &str, role: Role) -> Result<()> {
+        self.client_check(id).await?;
+        self.contract_check(contract_id).await?;
+        let mut transaction = self.installation.database.begin().await?;
+        contracts::grant(&mut transaction, id, contract_id, role).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Takes a role on a contract from a client; `false` when it did not have it.
+    pub async fn client_revoke(&self, id: &str, contract_id: &str, role: Role) -> Result<bool> {
+        self.client_check(id).await?;
+        let mut transaction = self.installation.database.begin().await?;
+        let revoked = contracts::revoke(&mut transaction, id, contract_id, role).await?;
+        transaction.commit().await?;
+        Ok(revoked)
+    }
+
+    /// Adds a webhook for a client's notices, and returns its identifier and its secret, which is shown this once.
+    pub async fn webhook_add(&self, client_id: &str, url: &str) -> Result<(String, Secret)> {
+        self.client_check(client_id).await?;
+        let parsed = Url::parse(url)
+            .map_err(|error| AdministrationError::Address { url: url.to_owned(), reason: error.to_string() })?;
+        Allowed::new(&self.installation.settings.egress_allow).check(&parsed)?;
+        let id = ids::new_id();
+        let secret = secret::new_webhook_secret()?;
+        let webhook = Webhook {
+            id: id.clone(),
+            client_id: client_id.to_owned(),
+            url: parsed.into(),
+            secret: self.installation.key.encrypt(&secret, &id)?,
+            previous: None,
+            created: self.installation.clock.now(),
+            disabled: None,
+        };
+        let mut transaction = self.installation.database.begin().await?;
+        webhooks::insert(&mut transaction, &webhook).await?;
+        transaction.commit().await?;
+        Ok((id, secret))
+    }
+
+    /// The webhooks of one client, or of all.
+    pub async fn webhook_list(&self, client_id: Option<&str>) -> Result<Vec<Webhook>> {
+        Ok(webhooks::list(&self.installation.database, client_id).await?)
+    }
+
+    /// Gives a webhook a new secret. The old one signs as well for `overlap`, so that the receiver can change over.
+    pub async fn webhook_secret_rotate(&self, id: &str, overlap: Duration) -> Result<Secret> {
+        let secret = secret::new_webhook_secret()?;
+        let sealed = self.installation.key.encrypt(&secret, id)?;
+        let previous_expires = self.installation.clock.now().plus(overlap);
+        let mut transaction = self.installation.database.begin().await?;
+        if !webhooks::secret_rotate(&mut transaction, id, sealed, previous_expires).await? {
+            return Err(unknown(WEBHOOK, id));
+        }
+        transaction.commit().await?;
+        Ok(secret)
+    }
+
+    /// Lets a webhook go on, for instance after its receiver had answered 410, or stops it.
+    pub async fn webhook_enable(&self, id: &str, enabled: bool) -> Result<()> {
+        let disabled = (!enabled).then(|| (self.installation.clock.now(), "disabled by the operator".to_owned()));
+        let mut transaction = self.installation.database.begin().await?;
+        if !webhooks::disable(&mut transaction, id, disabled).await? {
+            return Err(unknown(WEBHOOK, id));
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// Removes a webhook with its notices.
+    pub async fn webhook_remove(&self, id: &str) -> Result<()> {
+        let mut transaction = self.installation.database.begin().await?;
+        if !webhooks::remove(&mut transaction, id).await? {
+            return Err(unknown(WEBHOOK, id));
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// The newest notices of a webhook, each with its attempts.
+    pub async fn notice_list(&self, webhook_id: &str, limit: u32) -> Result<Vec<(Notice, Vec<Attempt>)>> {
+        let database = &self.installation.database;
+        if webhooks::get(database, webhook_id).await?.is_none() {
+            return Err(unknown(WEBHOOK, webhook_id));
+        }
+        let mut listed = Vec::new();
+        for notice in notices::list(database, Some(webhook_id), limit).await? {
+            let attempts = notices::attempts(database, &notice.id, webhook_id).await?;
+            listed.push((notice, attempts));
+        }
+        Ok(listed)
+    }
+
+    /// Sends a notice again, under its identifier: to one webhook, or to all that it was owed to.
+    pub async fn notice_replay(&self, id: &str, webhook_id: Option<&str>) -> Result<u64> {
+        let now = self.installation.clock.now();
+        let give_up = now.plus(self.installation.settings.webhook_give_up);
+        let mut transaction = self.installation.database.begin().await?;
+        let replayed = notices::replay(&mut transaction, id, webhook_id, now, give_up).await?;
+        if replayed == 0 {
+            return Err(unknown(NOTICE, id));
+        }
+        transaction.commit().await?;
+        self.installation.wake_notifier();
+        Ok(replayed)
+    }
+
+    /// The newest events, of one order or package where they are given, oldest first.
+    pub async fn event_list(&self, order_id: Option<&str>, package_id: Option<&str>, limit: u32) -> Result<Vec<Event>> {
+        Ok(events::list(&self.installation.database, order_id, package_id, limit).await?)
+    }
+
+    /// How many steps are ready, waiting, leased or dead, and how old the oldest of each is.
+    pub async fn step_counts(&self) -> Result<Vec<StepCount>> {
+        Ok(steps::counts(&self.installation.database).await?)
+    }
+
+    async fn client_check(&self, id: &str) -> Result<()> {
+        let found = contracts::client_get(&self.installation.database, id).await?;
+        found.map(|_| ()).ok_or_else(|| unknown(CLIENT, id))
+    }
+}
+
+async fn new_hashed_secret() -> Result<(Secret, String)> {
+    let secret = secret::new_client_secret()?;
+    let hashed = secret.clone();
+    let hash = tokio::task::spawn_blocking(move || secret::hash(&hashed))
+        .await
+        .map_err(|error| SecretError::Hash(error.to_string()))??;
+    Ok((secret, hash))
+}
+
+fn check_identifier(what: &'static str, id: &str) -> Result<()> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
+    if (1..=100).contains(&id.len()) && id.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(AdministrationError::Identifier { what, id: id.to_owned() })
+}
+
+fn unknown(what: &'static str, id: &str) -> AdministrationError {
+    AdministrationError::Unknown { what, id: id.to_owned() }
+}

@@ -1,0 +1,213 @@
+//! Rebuilding the catalogue from the storage root, and adopting a root that other OCFL software made.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use dipper_archive::ocfl;
+use tokio::sync::mpsc;
+
+use crate::db::events::Event;
+use crate::db::packages::{Package, PackageState, Version};
+use crate::db::{DatabaseError, Transaction, contracts, events, packages};
+use crate::installation::Installation;
+use crate::register;
+use crate::time::Timestamp;
+
+/// How many packages are written to the catalogue at a time.
+const BATCH: usize = 200;
+
+/// What an indexing found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IndexReport {
+    /// Objects in the storage root.
+    pub objects: u64,
+    /// Packages that the catalogue did not know.
+    pub added: u64,
+    /// Packages of which the catalogue knew something else.
+    pub changed: u64,
+    /// Packages that the catalogue knows and the root does not hold.
+    pub missing: u64,
+    /// Objects of other software that were left out because no contract was named for them.
+    pub foreign: u64,
+    /// Objects that cannot be read, with the reason.
+    pub unreadable: Vec<(String, String)>,
+}
+
+/// Why indexing stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The storage root cannot be walked.
+    #[error("the storage root cannot be read: {0}")]
+    Archive(#[from] ocfl::Error),
+    /// The catalogue cannot be written.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The contract is not in the catalogue.
+    #[error("there is no contract {0}: add it first")]
+    ContractUnknown(String),
+}
+
+/// What the walk found in one object root.
+enum Found {
+    Package(Box<(Package, Vec<Version>)>),
+    Foreign,
+    Unreadable(String, String),
+}
+
+/// Walks the storage root and writes what it finds to the catalogue. Objects of other software are given to
+/// `foreign_contract`. Contracts that only the root knows are added. `progress` is told how many objects were seen.
+pub async fn index(
+    installation: &Arc<Installation>,
+    foreign_contract: Option<&str>,
+    mut progress: impl FnMut(u64),
+) -> Result<IndexReport, IndexError> {
+    if let Some(contract_id) = foreign_contract
+        && !contracts::exists(&installation.database, contract_id).await?
+    {
+        return Err(IndexError::ContractUnknown(contract_id.to_owned()));
+    }
+    let (sender, mut found) = mpsc::channel(BATCH);
+    let (context, contract_id) = (Arc::clone(installation), foreign_contract.map(str::to_owned));
+    let walking = tokio::task::spawn_blocking(move || walk(&context, contract_id.as_deref(), &sender));
+    let mut report = IndexReport::default();
+    let mut seen = HashSet::new();
+    let mut batch = Vec::with_capacity(BATCH);
+    while found.recv_many(&mut batch, BATCH).await > 0 {
+        report.objects += batch.len() as u64;
+        store(installation, &mut batch, &mut seen, &mut report).await?;
+        progress(report.objects);
+    }
+    // A panic of the walk has been reported by the runtime; what it did not see must not count as missing.
+    walking.await.map_err(|error| ocfl::Error::Io { path: String::new(), source: std::io::Error::other(error) })??;
+    let unreadable: HashSet<&str> = report.unreadable.iter().map(|(path, _)| path.as_str()).collect();
+    report.missing = mark_missing(installation, &seen, &unreadable).await?;
+    Ok(report)
+}
+
+fn walk(
+    installation: &Installation,
+    foreign_contract: Option<&str>,
+    sender: &mpsc::Sender<Found>,
+) -> Result<(), ocfl::Error> {
+    let now = installation.clock.now();
+    for path in installation.archive.objects() {
+        let path = path?;
+        let described =
+            installation.archive.object_at(&path).and_then(|object| register::describe(&object, foreign_contract, now));
+        let found = match described {
+            Ok(Some(described)) => Found::Package(Box::new(described)),
+            Ok(None) => Found::Foreign,
+            Err(error) => Found::Unreadable(path, error.to_string()),
+        };
+        if sender.blocking_send(found).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn store(
+    installation: &Installation,
+    batch: &mut Vec<Found>,
+    seen: &mut HashSet<String>,
+    report: &mut IndexReport,
+) -> Result<(), DatabaseError> {
+    let now = installation.clock.now();
+    let mut transaction = installation.database.begin().await?;
+    for found in batch.drain(..) {
+        match found {
+            Found::Package(described) => {
+                let (package, versions) = *described;
+                seen.insert(package.id.clone());
+                match put(&mut transaction, package, &versions, "package indexed", now).await? {
+                    Put::Added => report.added += 1,
+                    Put::Changed => report.changed += 1,
+                    Put::Same => {}
+                }
+            }
+            Found::Foreign => report.foreign += 1,
+            Found::Unreadable(path, reason) => {
+                let known = packages::at_location(&mut transaction, &path).await?;
+                if let Some(package) = known {
+                    crate::fixity::damage(&mut transaction, &package.id, &reason, now).await?;
+                }
+                report.unreadable.push((path, reason));
+            }
+        }
+    }
+    transaction.commit().await
+}
+
+/// What writing a record changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    Added,
+    Changed,
+    Same,
+}
+
+/// Writes the record of a package, with an event when it says something new. What the catalogue alone knows stays:
+/// whether the package is damaged, and when it was verified.
+pub(crate) async fn put(
+    transaction: &mut Transaction,
+    mut package: Package,
+    versions: &[Version],
+    event_kind: &str,
+    now: Timestamp,
+) -> Result<Put, DatabaseError> {
+    let known = packages::get_locked(transaction, &package.id).await?;
+    if let Some(known) = &known {
+        package.verified = known.verified;
+        if known.state == PackageState::Damaged {
+            package.state = known.state;
+            package.reason.clone_from(&known.reason);
+        }
+        // An object that changed its contract by hand stays where the catalogue has it.
+        package.contract_id.clone_from(&known.contract_id);
+        package.object_id.clone_from(&known.object_id);
+        if (Package { updated: known.updated, ..package.clone() }) == *known {
+            return Ok(Put::Same);
+        }
+    }
+    contracts::add(transaction, &package.contract_id, now).await?;
+    packages::put(transaction, &package, versions).await?;
+    let mut event = Event::new(event_kind, now);
+    event.package_id = Some(package.id.clone());
+    event.detail = format!("version {} at {}", package.head, package.location);
+    events::insert(transaction, &event).await?;
+    Ok(if known.is_some() { Put::Changed } else { Put::Added })
+}
+
+async fn mark_missing(
+    installation: &Installation,
+    seen: &HashSet<String>,
+    unreadable: &HashSet<&str>,
+) -> Result<u64, DatabaseError> {
+    let mut missing = 0;
+    let mut after = String::new();
+    loop {
+        let page = packages::list(&installation.database, None, None, &after, 1000).await?;
+        let Some(last) = page.last() else {
+            return Ok(missing);
+        };
+        after.clone_from(&last.id);
+        let mut transaction = installation.database.begin().await?;
+        for package in page {
+            let gone = !seen.contains(&package.id) && !unreadable.contains(package.location.as_str());
+            if !gone || package.state == PackageState::Deleted {
+                continue;
+            }
+            missing += 1;
+            if package.state != PackageState::Missing {
+                let now = installation.clock.now();
+                let reason = format!("the storage root holds nothing at {}", package.location);
+                packages::state_set(&mut transaction, &package.id, PackageState::Missing, Some(reason.clone()), now)
+                    .await?;
+                let mut event = Event::new("package missing", now);
+                (event.success, event.package_id, event.detail) = (false, Some(package.id), reason);
+                events::insert(&mut transaction, &event).await?;
+            }
+        }
+        transaction.commit().await?;
+    }
+}
