@@ -1,0 +1,12 @@
+//! How Dipper is asked: the HTTP listener, the contracts, sign-in and configuration.
+//!
+//! The way of one request: [`http`] takes it, [`signin`] says who asks, a dialect turns it into a command for the
+//! core and the answer back into its own words. [`serve`] puts the parts together.
+
+pub mod app;
+pub mod config;
+pub mod dialect;
+pub mod http;
+pub mod log;
+pub mod serve;
+pub mod signin;
