@@ -1,1 +1,3 @@
+//! The `dipper` program.
+
 fn main() {}

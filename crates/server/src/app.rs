@@ -1,0 +1,126 @@
+//! The parts of a running server, put together from the settings, and the router over them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRef;
+use dipper_core::clients::Clients;
+use futures_util::future::BoxFuture;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::config::Settings;
+use crate::http::health::ReadyProbe;
+use crate::http::limit::RateLimit;
+use crate::http::refusal::Shapes;
+use crate::http::{self, Common, health, openapi};
+use crate::signin::issuer::{self, Issuer};
+use crate::signin::{Expectations, KeySource, RemoteKeys, Throttle, TokenVerifier};
+
+/// What the server is made of besides its settings.
+pub struct Parts {
+    /// How clients reach the server, without a slash at the end.
+    pub public_url: String,
+    /// The clients of the embedded issuer.
+    pub clients: Clients,
+    /// Says whether the server can do its work.
+    pub ready: ReadyProbe,
+}
+
+/// A server, cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    parts: Parts,
+    gate: crate::signin::Gate,
+    issuer: Option<Arc<Issuer>>,
+    throttle: Throttle,
+}
+
+impl FromRef<App> for crate::signin::Gate {
+    fn from_ref(app: &App) -> crate::signin::Gate {
+        app.0.gate.clone()
+    }
+}
+
+impl App {
+    /// Puts a server together. Makes the keys of the embedded issuer when they are needed and not there.
+    pub fn new(settings: Settings, parts: Parts) -> anyhow::Result<App> {
+        let roles_claim: Vec<String> = settings.dps.roles_claim.split('.').map(str::to_owned).collect();
+        let audience = Some(settings.issuer.audience.clone()).filter(|audience| !audience.is_empty());
+        let external = settings.issuer.url.as_str();
+        let name = if external.is_empty() { parts.public_url.clone() } else { external.to_owned() };
+        let mut expectations = Expectations {
+            issuer: name.clone(),
+            audience,
+            skew_seconds: settings.issuer.clock_skew_seconds,
+            roles_claim: roles_claim.clone(),
+        };
+        let (source, issuer) = if external.is_empty() {
+            let audience = expectations.audience.get_or_insert(name.clone()).clone();
+            let lifetime = settings.issuer.token_seconds;
+            let issuer = Arc::new(Issuer::open(settings.key_directory(), name, audience, lifetime, roles_claim)?);
+            (KeySource::Embedded(issuer.clone()), Some(issuer))
+        } else {
+            let jwks_url = Some(settings.issuer.jwks_url.as_str()).filter(|url| !url.is_empty());
+            (KeySource::Remote(RemoteKeys::new(external, jwks_url)?), None)
+        };
+        let limit = RateLimit::new(settings.server.rate_limit_per_second, settings.server.rate_limit_burst);
+        let verifier = Arc::new(TokenVerifier::new(expectations, source));
+        let gate = crate::signin::Gate { verifier, limit: Arc::new(limit) };
+        Ok(App(Arc::new(Inner { settings, parts, gate, issuer, throttle: Throttle::default() })))
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// The embedded issuer, if tokens are issued here.
+    pub fn issuer(&self) -> Option<&Issuer> {
+        self.0.issuer.as_deref()
+    }
+
+    /// The clients of the embedded issuer.
+    pub fn clients(&self) -> &Clients {
+        &self.0.parts.clients
+    }
+
+    /// Slows failed sign-ins down.
+    pub fn throttle(&self) -> &Throttle {
+        &self.0.throttle
+    }
+
+    /// Whether the server can do its work.
+    pub fn ready(&self) -> BoxFuture<'static, anyhow::Result<()>> {
+        (self.0.parts.ready)()
+    }
+
+    fn routes(&self) -> (Router, OpenApi) {
+        let document = openapi::empty(self.issuer().is_some());
+        let router: OpenApiRouter<App> = OpenApiRouter::with_openapi(document)
+            .routes(routes!(health::healthz))
+            .routes(routes!(health::readyz))
+            .routes(routes!(issuer::token))
+            .routes(routes!(issuer::jwks))
+            .routes(routes!(issuer::metadata));
+        let (router, document) = router.split_for_parts();
+        (router.with_state(self.clone()), document)
+    }
+
+    /// All routes, with everything around them.
+    pub fn router(&self) -> Router {
+        let settings = &self.0.settings;
+        let (router, document) = self.routes();
+        let common = Common {
+            shapes: Shapes::new(vec![("/oauth2".to_owned(), issuer::SHAPE)]),
+            limit: self.0.gate.limit.clone(),
+            timeout: settings.request_timeout(),
+            max_body_bytes: settings.server.max_body_bytes,
+        };
+        http::wrap(router.merge(openapi::pages(document)), &common)
+    }
+}

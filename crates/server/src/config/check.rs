@@ -1,0 +1,172 @@
+//! What a type cannot say about the settings. All problems are told at once.
+
+use url::Url;
+
+use super::{Problem, Settings};
+
+impl Settings {
+    /// Everything that is wrong with these settings; empty when they can be used.
+    pub fn check(&self) -> Vec<Problem> {
+        let mut found = Found(Vec::new());
+        self.check_server(&mut found);
+        self.check_issuer(&mut found);
+        self.check_work(&mut found);
+        self.check_names(&mut found);
+        found.0
+    }
+
+    fn check_server(&self, found: &mut Found) {
+        let server = &self.server;
+        found.unless(!self.data_directory.as_os_str().is_empty(), "data_directory", "name a directory");
+        found.url("server.public_url", &server.public_url);
+        found.range("server.max_body_bytes", server.max_body_bytes as u64, 1024, 1 << 30);
+        found.range("server.request_timeout_seconds", server.request_timeout_seconds, 1, 3600);
+        found.range("server.stall_timeout_seconds", server.stall_timeout_seconds, 1, 86_400);
+        found.range("server.shutdown_seconds", server.shutdown_seconds, 0, 86_400);
+        found.range("server.max_connections", server.max_connections as u64, 1, 1 << 20);
+        found.range("server.rate_limit_burst", server.rate_limit_burst.into(), 1, u32::MAX.into());
+    }
+
+    fn check_issuer(&self, found: &mut Found) {
+        let issuer = &self.issuer;
+        found.url("issuer.url", &issuer.url);
+        found.url("issuer.jwks_url", &issuer.jwks_url);
+        let alone = issuer.url.is_empty() && !issuer.jwks_url.is_empty();
+        found.unless(!alone, "issuer.jwks_url", "is set without issuer.url: name the issuer too");
+        found.range("issuer.clock_skew_seconds", issuer.clock_skew_seconds, 0, 300);
+        found.range("issuer.token_seconds", issuer.token_seconds, 30, 86_400);
+        let named = self.dps.roles_claim.split('.').all(|part| !part.is_empty());
+        found.unless(
+            named,
+            "dps.roles_claim",
+            "name the claims from the outermost to the innermost, with dots between",
+        );
+    }
+
+    fn check_work(&self, found: &mut Found) {
+        let (worker, delivery, webhook) = (&self.worker, &self.delivery, &self.webhook);
+        found.range("worker.count", worker.count as u64, 0, 256);
+        found.range("worker.lease_seconds", worker.lease_seconds, 2, 86_400);
+        found.range("worker.heartbeat_seconds", worker.heartbeat_seconds, 1, 86_400);
+        let in_time = worker.heartbeat_seconds.saturating_mul(2) <= worker.lease_seconds;
+        found.unless(
+            in_time,
+            "worker.heartbeat_seconds",
+            "must be at most half of worker.lease_seconds, or a lease ends between two heartbeats",
+        );
+        found.range("worker.max_attempts", worker.max_attempts.into(), 1, 1000);
+        found.range("worker.max_backoff_seconds", worker.max_backoff_seconds, worker.backoff_seconds, 7 * 86_400);
+        found.range("delivery.link_hours", delivery.link_hours, 1, 24 * 366);
+        let kept = delivery.keep_hours >= delivery.link_hours;
+        found.unless(
+            kept,
+            "delivery.keep_hours",
+            "must be at least delivery.link_hours: a link never outlives its content",
+        );
+        found.range("delivery.keep_hours", delivery.keep_hours, 1, 24 * 3660);
+        found.range("delivery.max_concurrent_downloads", delivery.max_concurrent_downloads as u64, 1, 1 << 20);
+        found.range("webhook.timeout_seconds", webhook.timeout_seconds, 1, 300);
+        found.range("webhook.give_up_after_hours", webhook.give_up_after_hours, 1, 24 * 60);
+        found.range("webhook.max_backoff_seconds", webhook.max_backoff_seconds, 1, 7 * 86_400);
+    }
+
+    fn check_names(&self, found: &mut Found) {
+        let base = &self.dps.base_path;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
+        let good = base.starts_with('/') && base.len() > 1 && !base.ends_with('/') && !base.contains("//");
+        found.unless(
+            good && base.bytes().all(plain),
+            "dps.base_path",
+            "begin with a slash, do not end with one, and use letters, digits, hyphens and slashes alone",
+        );
+        let reserved = ["/oauth2", "/swagger", "/deliveries", "/healthz", "/readyz", "/openapi.json", "/.well-known"];
+        let taken = reserved.iter().any(|other| base == other || base.starts_with(&format!("{other}/")));
+        found.unless(!taken, "dps.base_path", "is a path that Dipper needs for something else");
+        for entry in &self.egress.allow {
+            let host = entry.parse::<std::net::IpAddr>().is_ok() || url::Host::parse(entry).is_ok();
+            let good = if entry.contains('/') { is_network(entry) } else { host };
+            found.unless(
+                good,
+                "egress.allow",
+                &format!("{entry:?} is neither a host nor a network such as 10.1.0.0/16"),
+            );
+        }
+        let filter = tracing_subscriber::EnvFilter::builder().parse(&self.log.level);
+        found.unless(filter.is_ok(), "log.level", "write error, warn, info, debug or trace, or a filter of those");
+    }
+}
+
+fn is_network(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else { return false };
+    match (address.parse::<std::net::IpAddr>(), length.parse::<u8>()) {
+        (Ok(address), Ok(length)) => length <= if address.is_ipv4() { 32 } else { 128 },
+        _ => false,
+    }
+}
+
+struct Found(Vec<Problem>);
+
+impl Found {
+    fn unless(&mut self, good: bool, key: &str, message: &str) {
+        if !good {
+            self.0.push(Problem { key: key.to_owned(), message: message.to_owned() });
+        }
+    }
+
+    fn range(&mut self, key: &str, value: u64, least: u64, most: u64) {
+        self.unless((least..=most).contains(&value), key, &format!("{value} is not between {least} and {most}"));
+    }
+
+    /// Empty, or an absolute address of a web server without query, fragment or credentials.
+    fn url(&mut self, key: &str, text: &str) {
+        let good = text.is_empty()
+            || Url::parse(text).is_ok_and(|url| {
+                let bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+                matches!(url.scheme(), "http" | "https") && url.has_host() && bare
+            });
+        self.unless(good, key, &format!("{text:?} is not an address such as https://dipper.example.org"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Sources;
+    use super::*;
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let mut settings = Settings::load(&Sources::default()).expect("the defaults are valid");
+        settings.server.public_url = "dipper.example.org".to_owned();
+        settings.issuer.jwks_url = "https://login.example.org/keys".to_owned();
+        settings.worker.heartbeat_seconds = 40;
+        settings.delivery.keep_hours = 1;
+        settings.dps.base_path = "/oauth2/dps".to_owned();
+        settings.egress.allow = vec!["10.0.0.0/33".to_owned(), "ok.example.org".to_owned(), "fe80::/10".to_owned()];
+        settings.log.level = "=loud=".to_owned();
+        let keys: Vec<_> = settings.check().into_iter().map(|problem| problem.key).collect();
+        assert_eq!(
+            keys,
+            [
+                "server.public_url",
+                "issuer.jwks_url",
+                "worker.heartbeat_seconds",
+                "delivery.keep_hours",
+                "dps.base_path",
+                "egress.allow",
+                "log.level",
+            ]
+        );
+    }
+
+    #[test]
+    fn base_paths() {
+        let mut settings = Settings::load(&Sources::default()).expect("the defaults are valid");
+        for (path, good) in [("/dps-submission", true), ("/a/b", true), ("", false), ("/", false), ("dps", false)]
+            .into_iter()
+            .chain([("/dps/", false), ("/a//b", false), ("/{x}", false), ("/swagger", false), ("/swagger-dps", true)])
+        {
+            settings.dps.base_path = path.to_owned();
+            assert_eq!(settings.check().is_empty(), good, "{path}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The settings: their types, where they come from, and what is wrong with them.
+//!
+//! `default.toml` beside this file holds every setting with its default and its explanation.
+
+mod check;
+mod layers;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use layers::Sources;
+
+/// The annotated defaults that are compiled in; `dipper.toml` has the same keys.
+pub const DEFAULTS: &str = include_str!("default.toml");
+
+/// All settings of the server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where Dipper keeps what it writes.
+    pub data_directory: PathBuf,
+    /// The listener.
+    pub server: ServerSettings,
+    /// The storage root.
+    pub archive: ArchiveSettings,
+    /// The workers.
+    pub worker: WorkerSettings,
+    /// Deliveries and their links.
+    pub delivery: DeliverySettings,
+    /// The DPS dissemination service.
+    pub dps: DpsSettings,
+    /// Who issues the tokens that are accepted.
+    pub issuer: IssuerSettings,
+    /// Outgoing calls.
+    pub egress: EgressSettings,
+    /// Notices to partners.
+    pub webhook: WebhookSettings,
+    /// Logging.
+    pub log: LogSettings,
+}
+
+/// The listener and what it takes from clients.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSettings {
+    /// The address and port to listen on.
+    pub listen: SocketAddr,
+    /// How clients reach this server; empty when made from the bound address.
+    pub public_url: String,
+    /// The longest request body that is read.
+    pub max_body_bytes: usize,
+    /// How long a request may take up to the first byte of its answer.
+    pub request_timeout_seconds: u64,
+    /// How long a client may stop reading an answer.
+    pub stall_timeout_seconds: u64,
+    /// How long running answers may take to finish at shutdown.
+    pub shutdown_seconds: u64,
+    /// Connections that are open at a time.
+    pub max_connections: usize,
+    /// Requests a second of one client; 0 for no limit.
+    pub rate_limit_per_second: u32,
+    /// Requests of one client at once.
+    pub rate_limit_burst: u32,
+}
+
+/// The storage root.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArchiveSettings {
+    /// The OCFL storage root.
+    pub root: PathBuf,
+    /// The layout extension of a root that Dipper creates.
+    pub layout: String,
+    /// Where deposits are put together.
+    pub staging: PathBuf,
+}
+
+/// The workers and their patience.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerSettings {
+    /// Steps that are worked on at a time.
+    pub count: usize,
+    /// How long a step belongs to a worker that has stopped reporting.
+    pub lease_seconds: u64,
+    /// How often a worker reports.
+    pub heartbeat_seconds: u64,
+    /// How often a step is tried.
+    pub max_attempts: u32,
+    /// The first wait between two attempts.
+    pub backoff_seconds: u64,
+    /// The longest wait between two attempts.
+    pub max_backoff_seconds: u64,
+}
+
+/// Deliveries and their links.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliverySettings {
+    /// How long a download link works.
+    pub link_hours: u64,
+    /// How long a delivery is kept.
+    pub keep_hours: u64,
+    /// The checksum that is told with a delivered file.
+    pub checksum: Checksum,
+    /// What becomes one tar.
+    pub split: Split,
+    /// Downloads that run at a time.
+    pub max_concurrent_downloads: usize,
+}
+
+/// A checksum that can be told with a delivered file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Checksum {
+    /// MD5.
+    #[serde(rename = "MD5")]
+    Md5,
+    /// SHA-256.
+    #[serde(rename = "SHA-256")]
+    Sha256,
+    /// SHA-512.
+    #[serde(rename = "SHA-512")]
+    Sha512,
+}
+
+/// What becomes one tar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Split {
+    /// The whole package.
+    Package,
+    /// Each representation of the package.
+    Representation,
+}
+
+/// The DPS dissemination service.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DpsSettings {
+    /// Where the service is found.
+    pub base_path: String,
+    /// Which priority goes first.
+    pub priority_order: PriorityOrder,
+    /// Where a token lists its roles.
+    pub roles_claim: String,
+}
+
+/// Which priority goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PriorityOrder {
+    /// 100 before 1.
+    HighFirst,
+    /// 1 before 100.
+    LowFirst,
+}
+
+/// Who issues the tokens that are accepted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerSettings {
+    /// The external issuer; empty for the embedded one.
+    pub url: String,
+    /// Where the external issuer publishes its keys; empty to find out.
+    pub jwks_url: String,
+    /// The audience that tokens must be for; empty when it is not checked.
+    pub audience: String,
+    /// How far clocks may be apart.
+    pub clock_skew_seconds: u64,
+    /// How long an own token is valid.
+    pub token_seconds: u64,
+}
+
+/// Outgoing calls.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EgressSettings {
+    /// Hosts and networks that may be called although they are private.
+    pub allow: Vec<String>,
+}
+
+/// Notices to partners.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookSettings {
+    /// How long a receiver may take to answer.
+    pub timeout_seconds: u64,
+    /// When to stop trying.
+    pub give_up_after_hours: u64,
+    /// The longest wait between two attempts.
+    pub max_backoff_seconds: u64,
+}
+
+/// Logging.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// The least level that is logged, or a filter.
+    pub level: String,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+}
+
+/// One thing that is wrong with the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The key, or the environment variable or file, that is at fault.
+    pub key: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.key, self.message)
+    }
+}
+
+/// Why settings cannot be used: every problem that was found, not the first alone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the settings cannot be used: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct ConfigError(pub Vec<Problem>);
+
+impl Settings {
+    /// Puts the settings together from all sources and checks them.
+    pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
+        let settings = sources.merge()?;
+        match settings.check() {
+            problems if problems.is_empty() => Ok(settings),
+            problems => Err(ConfigError(problems)),
+        }
+    }
+
+    /// The storage root.
+    pub fn archive_root(&self) -> PathBuf {
+        or_within(&self.archive.root, &self.data_directory, "archive")
+    }
+
+    /// Where deposits are put together.
+    pub fn staging_directory(&self) -> PathBuf {
+        or_within(&self.archive.staging, &self.data_directory, "staging")
+    }
+
+    /// Where the keys lie.
+    pub fn key_directory(&self) -> PathBuf {
+        self.data_directory.join("keys")
+    }
+
+    /// Steps to work on at a time.
+    pub fn worker_count(&self) -> usize {
+        match self.worker.count {
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(8),
+            count => count,
+        }
+    }
+
+    /// How clients reach this server when it listens on `bound`, without a slash at the end.
+    pub fn public_url(&self, bound: SocketAddr) -> String {
+        match self.server.public_url.trim_end_matches('/') {
+            "" if bound.ip().is_unspecified() => format!("http://localhost:{}", bound.port()),
+            "" => format!("http://{bound}"),
+            url => url.to_owned(),
+        }
+    }
+
+    /// How long a request may take up to the first byte of its answer.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.server.request_timeout_seconds)
+    }
+}
+
+fn or_within(path: &Path, directory: &Path, name: &str) -> PathBuf {
+    if path.as_os_str().is_empty() { directory.join(name) } else { path.to_owned() }
+}

@@ -1,0 +1,45 @@
+//! Every route with the right that it needs. A test walks all routes and holds them against this table.
+
+use dipper_core::Role;
+
+/// What a request must bring to be heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing.
+    Nothing,
+    /// The credentials of a client.
+    Credentials,
+    /// A signature in the address.
+    SignedLink,
+    /// A token with this role on some contract. The core checks the role on the contract at hand.
+    Token(Role),
+}
+
+/// A route and its need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The method.
+    pub method: &'static str,
+    /// The path, with names in braces as in the OpenAPI document.
+    pub path: String,
+    /// What a request must bring.
+    pub need: Need,
+}
+
+const OWN: [(&str, &str, Need); 9] = [
+    ("GET", "/healthz", Need::Nothing),
+    ("GET", "/readyz", Need::Nothing),
+    ("GET", "/openapi.json", Need::Nothing),
+    ("GET", "/swagger", Need::Nothing),
+    ("GET", "/swagger/", Need::Nothing),
+    ("GET", "/swagger/{file}", Need::Nothing),
+    ("POST", "/oauth2/token", Need::Credentials),
+    ("GET", "/oauth2/jwks", Need::Nothing),
+    ("GET", "/.well-known/oauth-authorization-server", Need::Nothing),
+];
+
+/// Every route of a server.
+pub fn table(_dps_base_path: &str) -> Vec<Route> {
+    let own = OWN.iter().map(|(method, path, need)| Route { method, path: (*path).to_owned(), need: *need });
+    own.collect()
+}

@@ -1,0 +1,10 @@
+//! How Dipper is asked: the HTTP listener, the contracts, sign-in and configuration.
+//!
+//! The way of one request: [`http`] takes it, [`signin`] says who asks, a dialect turns it into a command for the
+//! core and the answer back into its own words. [`serve`] puts the parts together.
+
+pub mod app;
+pub mod config;
+pub mod http;
+pub mod serve;
+pub mod signin;

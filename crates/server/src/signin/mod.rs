@@ -1,0 +1,18 @@
+//! Sign-in: who calls, and with which rights.
+//!
+//! A bearer token is checked by [`TokenVerifier`] against the keys of one issuer: an external one, or the embedded
+//! one of [`issuer`]. What a handler needs stands in its signature as a [`Permit`].
+
+pub mod issuer;
+mod jwks;
+mod keys;
+mod permit;
+mod roles;
+mod throttle;
+mod verifier;
+
+pub use jwks::RemoteKeys;
+pub use keys::{KeySet, SelectError};
+pub use permit::{Gate, Operator, Permit, Read, Right, Write};
+pub use throttle::Throttle;
+pub use verifier::{Expectations, KeySource, TokenError, TokenVerifier, now_seconds};

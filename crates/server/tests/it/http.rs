@@ -1,0 +1,75 @@
+//! What every request gets: an id, headers, error shapes, limits.
+
+use serde_json::Value;
+
+use crate::support::{Server, header};
+
+#[tokio::test]
+async fn probes_answer() {
+    let server = Server::start(&[]).await;
+    for path in ["/healthz", "/readyz"] {
+        let answer = server.get(path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        assert_eq!(answer.text().await.expect("text"), r#"{"status":"ok"}"#);
+    }
+    server.database.close().await;
+    let answer = server.get("/readyz").await;
+    assert_eq!(answer.status(), 503);
+    assert!(!answer.text().await.expect("text").contains("sql"));
+    assert_eq!(server.get("/healthz").await.status(), 200);
+}
+
+#[tokio::test]
+async fn every_answer_has_the_request_id_and_the_headers() {
+    let server = Server::start(&[]).await;
+    for (path, status) in [("/healthz", 200), ("/nothing", 404), ("/swagger/", 200), ("/oauth2/token", 405)] {
+        let answer = server.get(path).await;
+        assert_eq!(answer.status(), status, "{path}");
+        assert_eq!(header(&answer, "x-request-id").len(), 32, "{path}");
+        assert_eq!(header(&answer, "x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(header(&answer, "x-frame-options"), "DENY", "{path}");
+        assert!(!header(&answer, "content-security-policy").is_empty(), "{path}");
+    }
+    let given = |id: &str| server.http.get(format!("{}/healthz", server.url)).header("x-request-id", id).send();
+    let kept = given("trace-0001/a.b").await.expect("sent");
+    assert_eq!(header(&kept, "x-request-id"), "trace-0001/a.b");
+    for unfit in ["short", "with space in it", "\"quoted-text\"", &"x".repeat(200)] {
+        assert_ne!(header(&given(unfit).await.expect("sent"), "x-request-id"), unfit);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_refused_in_json() {
+    let server = Server::start(&[]).await;
+    for (method, path, status, code) in [
+        ("GET", "/nothing", 404, "NOT_FOUND"),
+        ("GET", "/swagger/nothing.js", 404, "NOT_FOUND"),
+        ("GET", "/swagger/..%2f..%2fetc%2fpasswd", 404, "NOT_FOUND"),
+        ("DELETE", "/healthz", 405, "METHOD_NOT_ALLOWED"),
+    ] {
+        let method = method.parse().expect("a method");
+        let answer = server.http.request(method, format!("{}{path}", server.url)).send().await.expect("sent");
+        assert_eq!(answer.status(), status, "{path}");
+        assert_eq!(header(&answer, "content-type"), "application/json", "{path}");
+        if status == 405 {
+            assert_eq!(header(&answer, "allow"), "GET,HEAD");
+        }
+        assert_eq!(answer.json::<Value>().await.expect("JSON")["error"]["code"], code, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_much_is_told_when_to_come_back() {
+    let server = Server::start(&[("server.rate_limit_per_second", "1"), ("server.rate_limit_burst", "3")]).await;
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(server.get("/oauth2/jwks").await.status().as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 200, 429]);
+    let refused = server.get("/oauth2/jwks").await;
+    assert_eq!((refused.status().as_u16(), header(&refused, "retry-after")), (429, "1".to_owned()));
+    assert_eq!(server.get("/healthz").await.status(), 200, "probes are never refused");
+    // Tokens that are tried out count as well.
+    let tried = server.http.get(format!("{}/healthz", server.url)).bearer_auth("x").send().await.expect("sent");
+    assert_eq!(tried.status(), 200);
+}
