@@ -4,6 +4,7 @@
 //! validates and exports a storage root with nothing else running. Every call blocks; callers that are
 //! asynchronous run it on threads of their own.
 
+pub mod bagit;
 pub mod digest;
 pub mod ocfl;
 pub mod package;

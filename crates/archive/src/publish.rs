@@ -75,6 +75,61 @@ pub fn create_directories(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Creates a directory and those above it for content that is staged. Nothing is synced: whoever publishes it does
+/// that, once for all.
+pub fn create_staged_directories(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+/// Removes a file that was staged and is not wanted. Nothing is synced; a file that is not there is no error.
+pub fn discard_staged(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Syncs many files and their directories at once where the system can (Linux: the whole file system of
+/// `directory`), and one after the other elsewhere.
+pub fn sync_staged(directory: &Path, files: &[PathBuf]) -> io::Result<()> {
+    const MANY: usize = 8;
+    #[cfg(target_os = "linux")]
+    if files.len() > MANY {
+        return Ok(rustix::fs::syncfs(File::open(directory)?)?);
+    }
+    for file in files {
+        File::open(file)?.sync_all()?;
+    }
+    let mut directories: Vec<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+    directories.sort_unstable();
+    directories.dedup();
+    directories.into_iter().try_for_each(sync_directory)
+}
+
+/// Syncs the directories of a staged tree whose files are synced: at once where the system can (Linux: the whole
+/// file system), and one after the other elsewhere or when there are few.
+pub fn sync_tree(path: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        const FEW: usize = 8;
+        let mut directories = vec![path.to_owned()];
+        let mut next = 0;
+        while let Some(directory) = directories.get(next).filter(|_| directories.len() <= FEW).cloned() {
+            for entry in fs::read_dir(&directory)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    directories.push(entry.path());
+                }
+            }
+            next += 1;
+        }
+        if directories.len() > FEW {
+            return Ok(rustix::fs::syncfs(File::open(path)?)?);
+        }
+    }
+    sync_directories(path)
+}
+
 /// Syncs every directory at and below `path`; files are synced by whoever wrote them.
 pub fn sync_directories(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {

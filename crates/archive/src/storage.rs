@@ -50,6 +50,10 @@ pub trait Storage: Send + Sync {
     /// all. `AlreadyExists` when the name is taken. Directories above it are created.
     fn publish(&self, staged: &Path, path: &str) -> io::Result<()>;
 
+    /// Moves what lies under `path` to a local directory that must not exist, all at once, and removes the
+    /// directories above it that are then empty (not the root). Nobody finds it under `path` any more then.
+    fn withdraw(&self, path: &str, to: &Path) -> io::Result<()>;
+
     /// Removes `path` with all below it, and the directories above it that are then empty (not the root).
     fn remove(&self, path: &str) -> io::Result<()>;
 
@@ -112,6 +116,17 @@ impl LocalStorage {
     fn open_file(&self, path: &str) -> io::Result<File> {
         check(path)?;
         self.open_checked(path)
+    }
+
+    fn remove_empty_above(&self, path: &Path) {
+        let mut above = path.parent();
+        while let Some(directory) = above.filter(|directory| *directory != self.root) {
+            // Fails on the first directory that is not empty, which is where to stop.
+            if rustix::fs::rmdir(directory).is_err() {
+                break;
+            }
+            above = directory.parent();
+        }
     }
 
     fn open_checked(&self, path: &str) -> io::Result<File> {
@@ -186,11 +201,31 @@ impl Storage for LocalStorage {
     }
 
     fn publish(&self, staged: &Path, path: &str) -> io::Result<()> {
+        // The directories above may go again before the rename, when the last object in them is removed meanwhile.
+        const ATTEMPTS: usize = 8;
         let full = self.full(path)?;
-        if let Some(parent) = full.parent() {
-            publish::create_directories(parent)?;
+        let mut published = Ok(());
+        for _ in 0..ATTEMPTS {
+            if let Some(parent) = full.parent() {
+                publish::create_directories(parent)?;
+            }
+            published = publish::rename_new(staged, &full);
+            match &published {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && staged.exists() => {}
+                _ => break,
+            }
         }
-        publish::rename_new(staged, &full)
+        published
+    }
+
+    fn withdraw(&self, path: &str, to: &Path) -> io::Result<()> {
+        let full = self.full(path)?;
+        if full == self.root {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a storage root is not removed as a whole"));
+        }
+        publish::rename_new(&full, to)?;
+        self.remove_empty_above(&full);
+        Ok(())
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
@@ -204,14 +239,7 @@ impl Storage for LocalStorage {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let mut above = full.parent();
-        while let Some(directory) = above.filter(|directory| *directory != self.root) {
-            // Fails on the first directory that is not empty, which is where to stop.
-            if rustix::fs::rmdir(directory).is_err() {
-                break;
-            }
-            above = directory.parent();
-        }
+        self.remove_empty_above(&full);
         Ok(())
     }
 }

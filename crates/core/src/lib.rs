@@ -14,6 +14,8 @@ pub mod download;
 pub mod egress;
 pub mod fixity;
 pub mod ids;
+pub mod recovery;
+pub mod ingest;
 pub mod index;
 pub mod installation;
 pub mod intake;

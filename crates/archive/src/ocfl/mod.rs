@@ -1,19 +1,30 @@
 //! OCFL storage roots (Oxford Common File Layout 1.1, <https://ocfl.io/1.1/spec/>): reading and writing objects,
 //! recovering from crashes, and validating all of it.
 
+mod commit;
 pub mod error;
 pub mod inventory;
+mod journal;
 pub mod layout;
 pub mod object;
+mod pass;
+mod path;
 pub mod problem;
+mod recover;
+mod remove;
 pub mod root;
 mod sidecar;
+mod staging;
 pub mod version;
+mod write;
 
+pub use commit::Committed;
 pub use error::{Error, Result};
-pub use inventory::{Inventory, User, Version, VersionFile};
+pub use inventory::{Inventory, User, Version, VersionFile, VersionRecord};
 pub use layout::Layout;
 pub use object::{Object, VerifiedReader};
 pub use problem::{Code, Problem};
+pub use recover::{Outcome, Recovered};
 pub use root::{Objects, StorageRoot};
 pub use version::{SpecVersion, VersionNumber};
+pub use write::{Draft, DraftOptions, Expected, StagedFile, Start};

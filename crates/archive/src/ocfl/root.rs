@@ -130,6 +130,13 @@ impl StorageRoot {
         Ok(ids)
     }
 
+    /// Notes where a new object lies.
+    pub(crate) fn learn(&self, id: &str, path: &str) {
+        if let Some(index) = self.index.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            index.insert(id.to_owned(), path.to_owned());
+        }
+    }
+
     /// Forgets what an object's removal made untrue.
     pub(crate) fn forget(&self, id: &str) {
         if let Some(index) = self.index.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {

@@ -9,6 +9,7 @@
 
 mod ocfl_layout;
 mod ocfl_read;
+mod ocfl_write;
 mod package;
 mod package_damage;
 mod package_support;

@@ -173,3 +173,8 @@ CREATE TABLE notice_attempts (
     PRIMARY KEY (notice_id, webhook_id, number),
     FOREIGN KEY (notice_id, webhook_id) REFERENCES notices (id, webhook_id) ON DELETE CASCADE
 );
+
+CREATE TABLE ingests (
+    ocfl_id TEXT PRIMARY KEY,
+    started BIGINT NOT NULL
+);

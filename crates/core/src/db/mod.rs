@@ -6,6 +6,7 @@
 pub mod contracts;
 pub mod deliveries;
 pub mod events;
+pub mod ingests;
 pub mod notices;
 pub mod orders;
 pub mod packages;

@@ -1,0 +1,248 @@
+//! Making a draft a version of the object.
+//!
+//! The order, each step durable before the next: staged files; inventory and sidecar in the version directory; the
+//! intent; the version directory (or the whole new object) renamed into place; the root inventory; its sidecar; the
+//! intent and the draft removed. Up to the intent a crash leaves the object as it was, and the draft to go on with;
+//! from the intent on, `recover` finishes what was begun.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::error::{Error, Result};
+use super::inventory::{Inventory, InventoryBuilder, VersionRecord};
+use super::object::Object;
+use super::root::{StorageRoot, object_spec};
+use super::sidecar::{self, INVENTORY, digest_of, join, sidecar_name, sidecar_text};
+use super::staging::{Change, Intent, drop_draft, fault};
+use super::version::{SpecVersion, VersionNumber, declaration_text};
+use super::write::{Draft, keep_only};
+use crate::digest::{Algorithm, Digest};
+use crate::publish;
+
+/// A version that is part of the archive now.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The object root, relative to the storage root.
+    pub path: String,
+    /// The version's number.
+    pub version: VersionNumber,
+    /// The inventory.
+    pub inventory: Arc<Inventory>,
+    /// The digest of the inventory's bytes.
+    pub inventory_digest: Digest,
+    /// How many files the version has.
+    pub files: u64,
+    /// Their lengths together.
+    pub bytes: u64,
+    /// How many files were stored for it.
+    pub new_files: u64,
+    /// Their lengths together: what the version added to the archive.
+    pub new_bytes: u64,
+}
+
+impl Draft<'_> {
+    /// Publishes the version. It fails with [`Error::HeadMoved`] when the object has changed since the draft was
+    /// begun. After any other error, begin the draft again with the same session: it is where it was, or
+    /// [`StorageRoot::recover`] has finished it.
+    pub fn commit(self, record: VersionRecord) -> Result<Committed> {
+        let base_digest = self.base.as_ref().map(|base| base.inventory_digest().to_string());
+        self.check_head()?;
+        let mut committed = self.build(record)?;
+        let directory = || self.directory.display().to_string();
+        self.files().journal.flush().map_err(Error::io(directory()))?;
+        fault::step()?;
+        self.remove_unused(&committed.inventory)?;
+        fault::step()?;
+        committed.inventory_digest = self.write_documents(&committed.inventory)?;
+        fault::step()?;
+        let intent = Intent {
+            id: self.id.clone(),
+            object: self.object_path.clone(),
+            change: Change::Version {
+                version: self.version.to_string(),
+                inventory: committed.inventory_digest.to_string(),
+                base: base_digest,
+                draft: self.directory.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            },
+        };
+        intent.write(&self.place)?;
+        fault::step()?;
+        if let Err(error) = self.publish() {
+            if matches!(error, Error::HeadMoved { .. }) {
+                // Nothing of this draft is in the root. After other errors that is not certain: recovery finds out.
+                Intent::clear(&self.place)?;
+            }
+            return Err(error);
+        }
+        fault::step()?;
+        if self.base.is_some() {
+            replace_root_inventory(self.root, &self.object_path, self.version, committed.inventory.algorithm())?;
+        }
+        fault::step()?;
+        Intent::clear(&self.place)?;
+        fault::step()?;
+        drop_draft(&self.directory)?;
+        self.root.learn(&self.id, &self.object_path);
+        drop(self.lock);
+        Ok(committed)
+    }
+
+    /// Whether the object is still what it was when the draft was begun.
+    fn check_head(&self) -> Result<()> {
+        let moved = || Error::HeadMoved { id: self.id.clone() };
+        match (&self.base, Object::open(self.root.storage(), &self.object_path)) {
+            (None, Err(Error::NoSuchObject { .. })) => Ok(()),
+            (Some(base), Ok(now)) if base.inventory_digest() == now.inventory_digest() => Ok(()),
+            (_, Ok(_) | Err(Error::NoSuchObject { .. })) => Err(moved()),
+            (_, Err(error)) => Err(error),
+        }
+    }
+
+    /// The inventory with the new version. Its digest is not known before it is written.
+    fn build(&self, record: VersionRecord) -> Result<Committed> {
+        let unwritable = |reason: String| Error::Unwritable { id: self.id.clone(), reason };
+        if self.id.is_empty() {
+            return Err(unwritable("the id is empty".to_owned()));
+        }
+        let created = time::OffsetDateTime::parse(&record.created, &time::format_description::well_known::Rfc3339);
+        if created.is_err() {
+            return Err(unwritable(format!("created is {:?}, not a time as 2026-01-31T08:00:00Z", record.created)));
+        }
+        if record.user.as_ref().is_some_and(|user| user.name.is_empty()) {
+            return Err(unwritable("the user has no name".to_owned()));
+        }
+        let mut builder = match &self.base {
+            Some(base) => InventoryBuilder::after(base.inventory()),
+            None => {
+                let mut builder = InventoryBuilder::new(&self.id);
+                builder.declare(self.root.spec(), Algorithm::Sha512, None);
+                builder
+            }
+        };
+        if let Some(base) = &self.base {
+            // The declaration counts: the new inventory must say what the object root declares.
+            let spec = object_spec(self.root.storage().as_ref(), base.path())?.unwrap_or(SpecVersion::V1_0);
+            let named = base.inventory().names_content_directory().then(|| base.inventory().content_directory());
+            builder.declare(spec, self.algorithm, named);
+        }
+        let files = self.files();
+        let (mut bytes, mut new_files, mut new_bytes) = (0, 0, 0);
+        let mut used = HashSet::new();
+        for file in files.state.values() {
+            let content = files.contents.get(&file.digest);
+            let len = match content {
+                Some(content) => content.len,
+                None => self.base_len(&file.digest)?,
+            };
+            bytes += len;
+            if !used.insert(file.digest) {
+                continue;
+            }
+            let Some(content) = content else { continue };
+            if content.is_new {
+                builder.add_content(file.digest, &content.path);
+                new_files += 1;
+                new_bytes += len;
+            }
+            for (algorithm, value) in &content.fixity {
+                let known = self.base.as_ref().and_then(|base| base.inventory().fixity_of(*algorithm, &content.path));
+                if known.is_none() {
+                    builder.add_fixity(*algorithm, &content.path, *value);
+                }
+            }
+        }
+        let state: Vec<_> = files.state.iter().map(|(path, file)| (Arc::clone(path), file.digest)).collect();
+        let count = state.len() as u64;
+        drop(files);
+        builder.add_version(self.version, record, state);
+        let inventory = builder.finish().ok_or_else(|| unwritable("a file has no content".to_owned()))?;
+        Ok(Committed {
+            path: self.object_path.clone(),
+            version: self.version,
+            inventory: Arc::new(inventory),
+            inventory_digest: Digest::EMPTY,
+            files: count,
+            bytes,
+            new_files,
+            new_bytes,
+        })
+    }
+
+    /// Removes staged files that no version names, and empty directories.
+    fn remove_unused(&self, inventory: &Inventory) -> Result<()> {
+        let object = self.staged_object();
+        let prefix = format!("{}/", self.version);
+        let used: HashSet<_> = inventory
+            .manifest()
+            .filter(|(_, path)| path.starts_with(&prefix))
+            .map(|(_, path)| object.join(path))
+            .collect();
+        let content = self.staged_content();
+        keep_only(&content, &|path| used.contains(path)).map_err(Error::io(content.display().to_string()))?;
+        for path in used {
+            if !path.is_file() {
+                return Err(Error::io(path.display().to_string())(io::ErrorKind::NotFound.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes inventory, sidecar and declaration where they belong in the draft, and syncs all its directories.
+    fn write_documents(&self, inventory: &Inventory) -> Result<Digest> {
+        let bytes = inventory.to_json();
+        let digest = digest_of(inventory.algorithm(), &bytes);
+        let (object, version) = (self.staged_object(), self.staged_version());
+        publish::create_staged_directories(&version).map_err(Error::io(version.display().to_string()))?;
+        let sidecar = sidecar_name(inventory.algorithm().name());
+        let mut directories = vec![version.as_path()];
+        if self.base.is_none() {
+            directories.push(object.as_path());
+            let declaration = inventory.spec().object_declaration();
+            write_staged(&object.join(declaration), declaration_text(declaration).as_bytes())?;
+        }
+        for directory in directories {
+            write_staged(&directory.join(INVENTORY), &bytes)?;
+            write_staged(&directory.join(&sidecar), sidecar_text(&digest).as_bytes())?;
+        }
+        publish::sync_tree(&object).map_err(Error::io(object.display().to_string()))?;
+        Ok(digest)
+    }
+
+    fn publish(&self) -> Result<()> {
+        let (staged, path) = match &self.base {
+            None => (self.staged_object(), self.object_path.clone()),
+            Some(_) => (self.staged_version(), join(&self.object_path, &self.version.to_string())),
+        };
+        self.root.storage().publish(&staged, &path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Error::HeadMoved { id: self.id.clone() },
+            _ => Error::io(path)(error),
+        })
+    }
+}
+
+fn write_staged(path: &Path, bytes: &[u8]) -> Result<()> {
+    publish::write_file(path, bytes).map_err(Error::io(path.display().to_string()))
+}
+
+/// Copies inventory and sidecar of the version directory, which is in place, over those of the object root.
+pub(super) fn replace_root_inventory(
+    root: &StorageRoot,
+    object: &str,
+    version: VersionNumber,
+    algorithm: Algorithm,
+) -> Result<()> {
+    let storage = root.storage().as_ref();
+    let directory = join(object, &version.to_string());
+    for (name, limit) in
+        [(INVENTORY.to_owned(), sidecar::INVENTORY_BYTES), (sidecar_name(algorithm.name()), sidecar::SMALL_FILE_BYTES)]
+    {
+        let from = join(&directory, &name);
+        let bytes = storage.read(&from, limit).map_err(Error::io(from))?;
+        let to = join(object, &name);
+        storage.write(&to, &bytes).map_err(Error::io(to))?;
+        fault::step()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,507 @@
+//! Preparing a version: files are copied into a draft in the staging directory, hashed on the way, and become a
+//! version with [`Draft::commit`].
+
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read, Write};
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result};
+use super::journal::{Journal, Line};
+use super::object::Object;
+use super::pass::{Pass, PassError, Passed};
+use super::path::{check_logical, content_names};
+use super::root::StorageRoot;
+use super::sidecar::join;
+use super::staging::{Intent, ObjectLock, Place, drop_draft};
+use super::version::VersionNumber;
+use crate::digest::{Algorithm, Digest};
+use crate::publish;
+use crate::storage::EntryKind;
+
+/// How a draft is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DraftOptions<'a> {
+    /// What the version is made for, such as the id of an order: a draft that was interrupted is found again under
+    /// the same key.
+    pub session: &'a str,
+    /// What the version's files are before any is added.
+    pub start: Start,
+    /// The digests that are kept in the fixity block, besides the content digest.
+    pub fixity: &'a [Algorithm],
+}
+
+/// The files that a draft begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// None: what is added is the whole version.
+    Empty,
+    /// Those of the newest version, to add and remove some.
+    Head,
+}
+
+/// What the bytes of a file must be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Expected<'a> {
+    /// The length.
+    pub len: Option<u64>,
+    /// Digests, in any algorithms.
+    pub digests: &'a [(Algorithm, Digest)],
+}
+
+/// A file of a draft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagedFile {
+    /// The length in bytes.
+    pub len: u64,
+    /// The content digest and the fixity digests.
+    pub digests: Vec<(Algorithm, Digest)>,
+    /// Whether the bytes are new to the object.
+    pub is_new: bool,
+}
+
+/// A version in the making. Files may be added from several threads.
+///
+/// Dropping a draft keeps what is staged: begin it again with the same session to go on, or [`Draft::abandon`] it.
+pub struct Draft<'r> {
+    pub(super) root: &'r StorageRoot,
+    pub(super) id: String,
+    pub(super) place: Place,
+    pub(super) lock: ObjectLock,
+    pub(super) directory: PathBuf,
+    pub(super) object_path: String,
+    /// The object as it was when the draft was begun; `None` when it is new.
+    pub(super) base: Option<Object>,
+    pub(super) version: VersionNumber,
+    pub(super) algorithm: Algorithm,
+    pub(super) content_directory: String,
+    pub(super) fixity: Vec<Algorithm>,
+    files: Mutex<Files>,
+}
+
+/// The files of the draft and what is known of their bytes.
+pub(super) struct Files {
+    pub(super) state: BTreeMap<Arc<str>, StateFile>,
+    /// All content of the draft, used by the state or not, by content digest.
+    pub(super) contents: HashMap<Digest, Content>,
+    pub(super) journal: Journal,
+    /// What an earlier run of the session staged, by logical path.
+    earlier: HashMap<String, Line>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct StateFile {
+    pub(super) digest: Digest,
+    /// Added in this draft, not taken over from the version before.
+    added: bool,
+}
+
+pub(super) struct Content {
+    pub(super) len: u64,
+    /// The content path in the object.
+    pub(super) path: String,
+    /// Stored in this version, not in an earlier one.
+    pub(super) is_new: bool,
+    pub(super) fixity: Vec<(Algorithm, Digest)>,
+}
+
+/// What `draft.json` says: what the staged bytes are good for.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+struct Header {
+    id: String,
+    version: String,
+    base: Option<String>,
+    fixity: Vec<String>,
+}
+
+impl StorageRoot {
+    /// Begins a new object, or a new version of an existing one, and holds the object's lock until the draft is
+    /// committed or dropped. What an interrupted run of the same session staged is there again, unless the object
+    /// has got another version since.
+    pub fn draft(&self, id: &str, options: &DraftOptions<'_>) -> Result<Draft<'_>> {
+        let place = Place::new(self.staging(), id);
+        let lock = place.try_lock()?.ok_or_else(|| Error::Locked { id: id.to_owned() })?;
+        if Intent::read(&place)?.is_some() {
+            return Err(Error::Unrecovered { id: id.to_owned() });
+        }
+        let base = match self.object(id) {
+            Ok(object) => Some(object),
+            Err(Error::NoSuchObject { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let object_path = match (&base, self.layout()) {
+            (Some(object), _) => object.path().to_owned(),
+            (None, Some(layout)) => layout.object_path(id)?,
+            (None, None) => return Err(Error::UnknownLayout { id: id.to_owned() }),
+        };
+        let inventory = base.as_ref().map(Object::inventory);
+        let version = match inventory {
+            Some(inventory) => inventory
+                .head()
+                .next()
+                .ok_or_else(|| Error::NoNextVersion { path: object_path.clone(), head: inventory.head() })?,
+            None => VersionNumber::FIRST,
+        };
+        let algorithm = inventory.map_or(Algorithm::Sha512, |inventory| inventory.algorithm());
+        let mut fixity = options.fixity.to_vec();
+        fixity.sort_unstable();
+        fixity.dedup();
+        fixity.retain(|known| *known != algorithm);
+        let header = Header {
+            id: id.to_owned(),
+            version: version.to_string(),
+            base: base.as_ref().map(|object| object.inventory_digest().to_string()),
+            fixity: fixity.iter().map(ToString::to_string).collect(),
+        };
+        let directory = place.draft(options.session);
+        let content_directory = inventory.map_or("content", |inventory| inventory.content_directory()).to_owned();
+        let (journal, lines) = open_directory(&directory, &header)?;
+        let mut draft = Draft {
+            root: self,
+            id: id.to_owned(),
+            place,
+            lock,
+            directory,
+            object_path,
+            version,
+            algorithm,
+            content_directory,
+            fixity,
+            base,
+            files: Mutex::new(Files {
+                state: BTreeMap::new(),
+                contents: HashMap::new(),
+                journal,
+                earlier: HashMap::new(),
+            }),
+        };
+        draft.take_up(lines)?;
+        if options.start == Start::Head {
+            draft.start_from_head();
+        }
+        Ok(draft)
+    }
+}
+
+/// Makes the draft's directory, or opens the one of an interrupted run when that was for the same version.
+fn open_directory(directory: &Path, header: &Header) -> Result<(Journal, Vec<Line>)> {
+    let failed = |error: io::Error| Error::io(directory.display().to_string())(error);
+    let file = directory.join("draft.json");
+    let found = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Header>(&bytes).ok());
+    if found.as_ref() != Some(header) {
+        publish::remove_tree(directory).map_err(failed)?;
+        publish::create_directories(directory).map_err(failed)?;
+        let bytes = serde_json::to_vec_pretty(header).map_err(|error| failed(error.into()))?;
+        publish::write_file(&file, &bytes).map_err(failed)?;
+    }
+    Journal::open(directory).map_err(failed)
+}
+
+impl Draft<'_> {
+    /// The object's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The number that the version will have.
+    pub fn version(&self) -> VersionNumber {
+        self.version
+    }
+
+    /// The object as it was when the draft was begun; `None` when this is its first version.
+    pub fn base(&self) -> Option<&Object> {
+        self.base.as_ref()
+    }
+
+    /// How many files the version has so far.
+    pub fn len(&self) -> usize {
+        self.files().state.len()
+    }
+
+    /// Whether the version has no files yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds a file that an interrupted run of this session staged under the same path from a source with the same
+    /// stamp, without reading it again. `None` when there is none: add it then.
+    pub fn take_staged(&self, logical_path: &str, stamp: &str) -> Result<Option<StagedFile>> {
+        let mut files = self.files();
+        let Some(line) = files.earlier.get(logical_path).filter(|line| line.stamp == stamp) else { return Ok(None) };
+        let digest = line.digests.get(self.algorithm.name()).and_then(|text| text.parse::<Digest>().ok());
+        let Some(digest) = digest.filter(|digest| files.contents.contains_key(digest)) else { return Ok(None) };
+        files.insert(logical_path, digest)?;
+        Ok(files.contents.get(&digest).map(|content| self.staged_file(digest, content)))
+    }
+
+    /// Adds a file: copies `source` into the draft and computes all digests on the way. Bytes that the object has
+    /// already, in whatever version, are not stored again.
+    ///
+    /// `stamp` is anything that changes when the source does, such as its size and modification time.
+    pub fn add(
+        &self,
+        logical_path: &str,
+        source: &mut dyn Read,
+        expected: &Expected<'_>,
+        stamp: &str,
+    ) -> Result<StagedFile> {
+        self.files().check(logical_path)?;
+        let mut algorithms = vec![self.algorithm];
+        algorithms.extend(&self.fixity);
+        algorithms.extend(expected.digests.iter().map(|(algorithm, _)| *algorithm));
+        algorithms.sort_unstable();
+        algorithms.dedup();
+        let target = if self.is_known(expected) { None } else { Some(self.create_content(logical_path)?) };
+        let (name, mut file) = target.map_or((None, None), |(name, file)| (Some(name), Some(file)));
+        let staged = name.as_deref().map(|name| self.content_file(name));
+        let mut sink = |block: &[u8]| file.as_mut().map_or(Ok(()), |file| file.write_all(block));
+        let passed = Pass::new().run(source, &algorithms, &mut sink).map_err(|error| match error {
+            PassError::Source(error) => Error::io(logical_path)(error),
+            PassError::Sink(error) => Error::io(self.directory.display().to_string())(error),
+        });
+        drop(file);
+        let added = passed.and_then(|passed| {
+            check_expected(logical_path, expected, &passed)?;
+            self.insert(logical_path, &passed, name.as_deref(), stamp)
+        });
+        if let Some(staged) = staged
+            && !added.as_ref().is_ok_and(|added| added.keeps_file)
+        {
+            publish::discard_staged(&staged).map_err(Error::io(staged.display().to_string()))?;
+        }
+        added.map(|added| added.file)
+    }
+
+    /// Removes a file from the version; whether it was there. Its bytes stay in earlier versions.
+    pub fn remove(&self, logical_path: &str) -> bool {
+        self.files().state.remove(logical_path).is_some()
+    }
+
+    /// Gives up: removes all that is staged.
+    pub fn abandon(self) -> Result<()> {
+        drop_draft(&self.directory)
+    }
+
+    pub(super) fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The directory that becomes the object root, or part of it.
+    pub(super) fn staged_object(&self) -> PathBuf {
+        self.directory.join("object")
+    }
+
+    pub(super) fn staged_version(&self) -> PathBuf {
+        self.staged_object().join(self.version.to_string())
+    }
+
+    pub(super) fn staged_content(&self) -> PathBuf {
+        self.staged_version().join(&self.content_directory)
+    }
+
+    /// The staged file of a name below the content directory.
+    fn content_file(&self, name: &str) -> PathBuf {
+        self.staged_content().join(name)
+    }
+
+    fn content_prefix(&self) -> String {
+        format!("{}/{}/", self.version, self.content_directory)
+    }
+
+    /// Whether the expected bytes are in the object or the draft already, so that reading them is enough.
+    fn is_known(&self, expected: &Expected<'_>) -> bool {
+        let Some((_, digest)) = expected.digests.iter().find(|(algorithm, _)| *algorithm == self.algorithm) else {
+            return false;
+        };
+        self.files().contents.contains_key(digest) || self.base_content(digest).is_some()
+    }
+
+    /// Where an earlier version of the object has these bytes.
+    fn base_content(&self, digest: &Digest) -> Option<&str> {
+        self.base.as_ref().and_then(|base| base.inventory().content_paths(digest).next())
+    }
+
+    /// Creates the file for the bytes of a logical path under the first name that is free.
+    fn create_content(&self, logical_path: &str) -> Result<(String, std::fs::File)> {
+        let mut last = io::ErrorKind::AlreadyExists.into();
+        for name in content_names(logical_path) {
+            let path = self.content_file(&name);
+            let directory = path.parent().unwrap_or(&self.directory);
+            match publish::create_staged_directories(directory).and_then(|()| publish::create_new(&path)) {
+                Ok(file) => return Ok((name, file)),
+                Err(error) if is_taken(&error) => last = error,
+                Err(error) => return Err(Error::io(path.display().to_string())(error)),
+            }
+        }
+        Err(Error::io(logical_path)(last))
+    }
+
+    fn insert(&self, logical_path: &str, passed: &Passed, name: Option<&str>, stamp: &str) -> Result<Inserted> {
+        let digest = passed.digest(self.algorithm).unwrap_or(Digest::EMPTY);
+        let fixity: Vec<_> =
+            passed.digests.iter().filter(|(algorithm, _)| self.fixity.contains(algorithm)).copied().collect();
+        let mut files = self.files();
+        files.check(logical_path)?;
+        let Files { contents, journal, .. } = &mut *files;
+        let mut keeps_file = false;
+        let content = match contents.entry(digest) {
+            Slot::Occupied(known) => known.into_mut(),
+            Slot::Vacant(new) => {
+                let (path, is_new) = match (self.base_content(&digest), name) {
+                    (Some(path), _) => (path.to_owned(), false),
+                    (None, Some(name)) => (self.content_prefix() + name, true),
+                    (None, None) => {
+                        let reason = format!("the bytes of {logical_path} went while they were read");
+                        return Err(Error::Unwritable { id: self.id.clone(), reason });
+                    }
+                };
+                keeps_file = is_new;
+                new.insert(Content { len: passed.len, path, is_new, fixity })
+            }
+        };
+        let line = Line {
+            path: logical_path.to_owned(),
+            len: passed.len,
+            stamp: stamp.to_owned(),
+            content: content.path.clone(),
+            digests: passed.digests.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        };
+        let file = self.staged_file(digest, content);
+        let staged = name.filter(|_| keeps_file).map(|name| self.content_file(name));
+        journal.add(&line, staged).map_err(Error::io(self.directory.display().to_string()))?;
+        files.insert(logical_path, digest)?;
+        Ok(Inserted { file, keeps_file })
+    }
+
+    fn staged_file(&self, digest: Digest, content: &Content) -> StagedFile {
+        let digests = [(self.algorithm, digest)].into_iter().chain(content.fixity.iter().copied()).collect();
+        StagedFile { len: content.len, digests, is_new: content.is_new }
+    }
+
+    /// Finds again what an interrupted run staged, and removes files that no line of the journal vouches for.
+    fn take_up(&mut self, lines: Vec<Line>) -> Result<()> {
+        let prefix = self.content_prefix();
+        let mut vouched = std::collections::HashSet::new();
+        let mut files = self.files();
+        for line in lines {
+            let parsed = |name: &str| line.digests.get(name).and_then(|text| text.parse::<Digest>().ok());
+            let Some(digest) = parsed(self.algorithm.name()) else { continue };
+            let staged = line.content.strip_prefix(&prefix).map(|name| self.content_file(name));
+            let is_there = match &staged {
+                Some(path) => std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == line.len),
+                None => self.base_content(&digest) == Some(&line.content),
+            };
+            if !is_there {
+                continue;
+            }
+            let fixity = self.fixity.iter().filter_map(|algorithm| Some((*algorithm, parsed(algorithm.name())?)));
+            let is_new = staged.is_some();
+            vouched.extend(staged);
+            let content = Content { len: line.len, path: line.content.clone(), is_new, fixity: fixity.collect() };
+            files.contents.entry(digest).or_insert(content);
+            files.earlier.insert(line.path.clone(), line);
+        }
+        drop(files);
+        let content = self.staged_content();
+        keep_only(&content, &|path| vouched.contains(path)).map_err(Error::io(content.display().to_string()))
+    }
+
+    fn start_from_head(&mut self) {
+        let Some(inventory) = self.base.as_ref().map(|base| Arc::clone(base.inventory())) else { return };
+        let mut files = self.files();
+        for file in inventory.files(inventory.head().number()) {
+            files.state.insert(file.logical_path.into(), StateFile { digest: *file.digest, added: false });
+        }
+    }
+
+    /// The length of a content file that an earlier version stored.
+    pub(super) fn base_len(&self, digest: &Digest) -> Result<u64> {
+        let Some(path) = self.base_content(digest) else { return Ok(0) };
+        let path = join(&self.object_path, path);
+        match self.root.storage().entry(&path).map_err(Error::io(&path))? {
+            Some(entry) if entry.kind == EntryKind::File => Ok(entry.len),
+            _ => Err(Error::io(path)(io::ErrorKind::NotFound.into())),
+        }
+    }
+}
+
+struct Inserted {
+    file: StagedFile,
+    /// Whether the staged file is part of the version; otherwise the bytes are elsewhere.
+    keeps_file: bool,
+}
+
+impl Files {
+    /// Refuses a path that is malformed, taken in this draft, or the directory of another.
+    fn check(&self, logical_path: &str) -> Result<()> {
+        let refuse = |reason| Error::LogicalPath { path: logical_path.to_owned(), reason };
+        check_logical(logical_path).map_err(refuse)?;
+        if self.state.get(logical_path).is_some_and(|file| file.added) {
+            return Err(refuse("is added twice"));
+        }
+        let mut above = logical_path;
+        while let Some((directory, _)) = above.rsplit_once('/') {
+            if self.state.contains_key(directory) {
+                return Err(refuse("needs a directory where a file is"));
+            }
+            above = directory;
+        }
+        let inside = format!("{logical_path}/");
+        let next = self.state.range::<str, _>((Bound::Included(inside.as_str()), Bound::Unbounded)).next();
+        if next.is_some_and(|(path, _)| path.starts_with(&inside)) {
+            return Err(refuse("is the directory of another file"));
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, logical_path: &str, digest: Digest) -> Result<()> {
+        self.check(logical_path)?;
+        self.state.insert(logical_path.into(), StateFile { digest, added: true });
+        Ok(())
+    }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, InvalidFilename, IsADirectory, NotADirectory};
+    matches!(error.kind(), AlreadyExists | InvalidFilename | IsADirectory | NotADirectory)
+}
+
+fn check_expected(logical_path: &str, expected: &Expected<'_>, passed: &Passed) -> Result<()> {
+    if let Some(expected) = expected.len.filter(|len| *len != passed.len) {
+        return Err(Error::Length { path: logical_path.to_owned(), expected, found: passed.len });
+    }
+    for (algorithm, expected) in expected.digests {
+        let found = passed.digest(*algorithm).unwrap_or(Digest::EMPTY);
+        if found != *expected {
+            let (expected, found) = (Box::new(*expected), Box::new(found));
+            return Err(Error::Altered { path: logical_path.to_owned(), algorithm: *algorithm, expected, found });
+        }
+    }
+    Ok(())
+}
+
+/// Removes the files below `directory` that are not to be kept, and directories that are empty then, itself included.
+pub(super) fn keep_only(directory: &Path, keep: &dyn Fn(&Path) -> bool) -> io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            keep_only(&path, keep)?;
+        } else if !keep(&path) {
+            publish::discard_staged(&path)?;
+        }
+    }
+    match rustix::fs::rmdir(directory) {
+        Ok(()) | Err(rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

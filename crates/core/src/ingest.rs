@@ -1,0 +1,444 @@
+//! Ingest: a directory, or a bag in a directory, tar or zip, becomes a version of a package.
+//!
+//! Every byte is read once, hashed while it is copied into a draft, and held against the bag's manifests. What is
+//! wrong is reported by name, and nothing becomes visible then. An ingest that was interrupted goes on where it was
+//! when it is begun again with the same source.
+
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dipper_archive::bagit::{self, FileReader, Kind, Limits, OpenError, ReadError, Report, Submission};
+use dipper_archive::digest::Digest;
+use dipper_archive::ocfl::{self, Draft, DraftOptions, Expected, Object, Start, StorageRoot, User, VersionRecord};
+use tracing::info;
+
+use crate::db::packages::{Package, Version};
+use crate::db::{DatabaseError, contracts, ingests, packages};
+use crate::ids;
+use crate::index;
+use crate::installation::Installation;
+use crate::recovery;
+use crate::register;
+
+/// The draft session of an ingest: there is one at a time for an object.
+const SESSION: &str = "ingest";
+
+/// What is to be ingested.
+#[derive(Clone, Debug)]
+pub struct IngestCommand {
+    /// A directory, or a tar or zip of a bag.
+    pub path: PathBuf,
+    /// The contract that the package belongs to.
+    pub contract_id: String,
+    /// The depositor's name for the package.
+    pub object_id: String,
+    /// The depositor's name for the version.
+    pub label: Option<String>,
+}
+
+/// How far an ingest is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IngestProgress {
+    /// Files that are staged.
+    pub files: u64,
+    /// All files.
+    pub files_total: u64,
+    /// Bytes that were read, or need not be read again.
+    pub bytes: u64,
+    /// All bytes.
+    pub bytes_total: u64,
+}
+
+/// How the caller follows an ingest, and stops it. Both are called on several threads.
+pub struct IngestControl {
+    /// Told of each piece that was read.
+    pub progress: Box<dyn Fn(IngestProgress) + Send + Sync>,
+    /// Asked before each piece; `true` stops the ingest, which can be resumed.
+    pub cancelled: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Default for IngestControl {
+    fn default() -> IngestControl {
+        IngestControl { progress: Box::new(|_| {}), cancelled: Box::new(|| false) }
+    }
+}
+
+/// A package as it is after an ingest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingested {
+    /// The package.
+    pub package_id: String,
+    /// The number of its version.
+    pub version: u32,
+    /// The depositor's name for the version.
+    pub label: Option<String>,
+    /// How many files the version has.
+    pub files: u64,
+    /// Their sizes, added up.
+    pub bytes: u64,
+    /// How many bytes were new to the package and are stored now.
+    pub new_bytes: u64,
+    /// Nothing was stored: the package had this very version already.
+    pub unchanged: bool,
+    /// What the bag should not have, but may.
+    pub warnings: Vec<String>,
+}
+
+/// Why nothing was ingested.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The contract is not in the catalogue.
+    #[error("there is no contract {0}: add it first, with `dipper contract add {0}`")]
+    ContractUnknown(String),
+    /// The name of the package cannot be kept.
+    #[error("the object id {0:?} must be 1 to 512 characters without control characters")]
+    ObjectId(String),
+    /// The name of the version cannot be kept.
+    #[error("the version label {0:?} must be 1 to 200 characters without control characters")]
+    Label(String),
+    /// The source is not accepted.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The source is a bag that is not valid.
+    #[error("{path} is not a valid bag:\n{report}")]
+    Invalid {
+        /// The source.
+        path: String,
+        /// Everything that is wrong with it.
+        report: Box<Report>,
+    },
+    /// The source holds no file.
+    #[error("{0} holds no file")]
+    Empty(String),
+    /// The source could not be read.
+    #[error("{0}")]
+    Source(String),
+    /// Another version of the package has that name.
+    #[error("the package has a version {version} with the label {label:?} already, and its files are others")]
+    LabelTaken {
+        /// The label.
+        label: String,
+        /// The version that has it.
+        version: u32,
+    },
+    /// Somebody else is changing the package.
+    #[error("the package {0} is being changed by another process: try again when that has finished")]
+    Busy(String),
+    /// There is no room left.
+    #[error("the storage is full: {0}; nothing became visible, and the same ingest goes on once there is room")]
+    Full(String),
+    /// The caller stopped it.
+    #[error("the ingest was stopped; the same ingest goes on from here")]
+    Cancelled,
+    /// The archive failed.
+    #[error(transparent)]
+    Archive(ocfl::Error),
+    /// The catalogue failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl From<ocfl::Error> for IngestError {
+    fn from(error: ocfl::Error) -> IngestError {
+        match error {
+            ocfl::Error::Locked { id } => IngestError::Busy(id),
+            ocfl::Error::Io { path, source } if is_full(&source) => IngestError::Full(format!("{path}: {source}")),
+            error => IngestError::Archive(error),
+        }
+    }
+}
+
+/// Ingests what the command names.
+pub async fn ingest(
+    installation: &Arc<Installation>,
+    command: IngestCommand,
+    control: IngestControl,
+) -> Result<Ingested, IngestError> {
+    check_name(&command.object_id, 512).then_some(()).ok_or(IngestError::ObjectId(command.object_id.clone()))?;
+    if let Some(label) = command.label.as_ref().filter(|label| !check_name(label, 200)) {
+        return Err(IngestError::Label(label.clone()));
+    }
+    let database = &installation.database;
+    if !contracts::exists(database, &command.contract_id).await? {
+        return Err(IngestError::ContractUnknown(command.contract_id));
+    }
+    let ocfl_id = ocfl_id(installation, &command).await?;
+    recovery::recover(installation).await.map_err(|error| IngestError::Source(error.to_string()))?;
+    let now = installation.clock.now();
+    ingests::begin(database, &ocfl_id, now).await?;
+    let (context, id, told) = (Arc::clone(installation), ocfl_id.clone(), command.clone());
+    let working = tokio::task::spawn_blocking(move || work(&context, &id, &told, &control)).await;
+    let (stored, package, versions) = working.map_err(|error| IngestError::Source(error.to_string()))??;
+    let mut transaction = database.begin().await?;
+    index::put(&mut transaction, package, &versions, "package ingested", now).await?;
+    ingests::end(&mut transaction, &ocfl_id).await?;
+    transaction.commit().await?;
+    info!(package_id = %stored.package_id, version = stored.version, bytes = stored.bytes, "package ingested");
+    Ok(stored)
+}
+
+/// A package that was adopted from another system keeps its OCFL identifier.
+async fn ocfl_id(installation: &Installation, command: &IngestCommand) -> Result<String, DatabaseError> {
+    let known = packages::find(&installation.database, &command.contract_id, &command.object_id).await?;
+    Ok(known.map_or_else(|| ids::ocfl_id(&command.contract_id, &command.object_id), |package| package.ocfl_id))
+}
+
+/// The part that blocks: from the source to the committed version and its description.
+fn work(
+    installation: &Installation,
+    ocfl_id: &str,
+    command: &IngestCommand,
+    control: &IngestControl,
+) -> Result<(Ingested, Package, Vec<Version>), IngestError> {
+    let archive = &installation.archive;
+    let submission = bagit::open(&command.path, &Limits::default())?;
+    refuse_invalid(&command.path, submission.report())?;
+    if submission.files().is_empty() {
+        return Err(IngestError::Empty(command.path.display().to_string()));
+    }
+    let options = DraftOptions { session: SESSION, start: Start::Empty, fixity: &[] };
+    let draft = archive.draft(ocfl_id, &options)?;
+    let staging = Staging::new(&command.path, &submission, control)?;
+    let report = staging.run(&draft)?;
+    refuse_invalid(&command.path, &report)?;
+    let warnings: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
+    let same = draft.base().and_then(|base| same_version(base, &staging.into_files(), command.label.as_deref()));
+    let (version, new_bytes, unchanged) = match same {
+        Some(Same::Version(number)) => {
+            draft.abandon()?;
+            (number, 0, true)
+        }
+        Some(Same::Label(version)) => {
+            draft.abandon()?;
+            let label = command.label.clone().unwrap_or_default();
+            return Err(IngestError::LabelTaken { label, version });
+        }
+        None => {
+            let committed = draft.commit(record(command, installation))?;
+            (committed.version.number(), committed.new_bytes, false)
+        }
+    };
+    let (package, versions) = described(installation, archive, ocfl_id, &command.contract_id)?;
+    let stored = versions.iter().find(|stored| stored.number == version);
+    let ingested = Ingested {
+        package_id: package.id.clone(),
+        version,
+        label: stored.and_then(|stored| stored.label.clone()),
+        files: stored.map_or(0, |stored| stored.file_count),
+        bytes: stored.map_or(0, |stored| stored.size_bytes),
+        new_bytes,
+        unchanged,
+        warnings,
+    };
+    Ok((ingested, package, versions))
+}
+
+fn described(
+    installation: &Installation,
+    archive: &StorageRoot,
+    ocfl_id: &str,
+    contract_id: &str,
+) -> Result<(Package, Vec<Version>), IngestError> {
+    let object = archive.object(ocfl_id)?;
+    let described = register::describe(&object, Some(contract_id), installation.clock.now())?;
+    described.ok_or_else(|| IngestError::Source(format!("{ocfl_id} belongs to no contract")))
+}
+
+fn record(command: &IngestCommand, installation: &Installation) -> VersionRecord {
+    VersionRecord {
+        created: installation.clock.now().to_datetime(),
+        message: Some(command.label.as_deref().map_or_else(|| "Ingested".to_owned(), register::label_message)),
+        user: Some(User {
+            name: format!("Dipper {}", env!("CARGO_PKG_VERSION")),
+            address: Some("urn:dipper:software".to_owned()),
+        }),
+    }
+}
+
+/// How an earlier version of the package is like the one that was handed in.
+enum Same {
+    /// It has the same files, and the same label if one was given.
+    Version(u32),
+    /// It has the same label and other files.
+    Label(u32),
+}
+
+fn same_version(base: &Object, files: &[(String, Digest)], label: Option<&str>) -> Option<Same> {
+    let inventory = base.inventory();
+    let has_files = |number: u32| {
+        let known = inventory.files(number);
+        known.len() == files.len()
+            && known.zip(files).all(|(file, (path, digest))| file.logical_path == path && file.digest == digest)
+    };
+    if let Some(label) = label {
+        let message = register::label_message(label);
+        let labelled = inventory.versions().iter().find(|version| version.message() == Some(&message));
+        let number = labelled?.number().number();
+        return Some(if has_files(number) { Same::Version(number) } else { Same::Label(number) });
+    }
+    let head = inventory.head().number();
+    has_files(head).then_some(Same::Version(head))
+}
+
+/// Copies the files of a source into a draft.
+struct Staging<'a> {
+    submission: &'a Submission,
+    source: Source,
+    control: &'a IngestControl,
+    files_done: AtomicU64,
+    bytes_done: AtomicU64,
+    bytes_total: u64,
+    files: std::sync::Mutex<Vec<(String, Digest)>>,
+}
+
+/// What tells that a file of the source has not changed since an earlier run.
+enum Source {
+    /// Each file has its own stamp.
+    Directory(PathBuf),
+    /// All have the stamp of the archive.
+    Archive(String),
+}
+
+impl<'a> Staging<'a> {
+    fn new(
+        path: &Path,
+        submission: &'a Submission,
+        control: &'a IngestControl,
+    ) -> Result<Staging<'a>, IngestError> {
+        let failed = |error| IngestError::Source(format!("{}: {error}", path.display()));
+        let path = path.canonicalize().map_err(failed)?;
+        let metadata = std::fs::metadata(&path).map_err(failed)?;
+        let source =
+            if metadata.is_dir() { Source::Directory(path) } else { Source::Archive(stamp(&path, &metadata)) };
+        Ok(Staging {
+            submission,
+            source,
+            control,
+            files_done: AtomicU64::new(0),
+            bytes_done: AtomicU64::new(0),
+            bytes_total: submission.files().iter().map(|file| file.size).sum(),
+            files: std::sync::Mutex::default(),
+        })
+    }
+
+    fn run(&self, draft: &Draft<'_>) -> Result<Report, IngestError> {
+        let failure = std::sync::Mutex::new(None);
+        let read = self.submission.read(&[], &|reader| {
+            self.take(draft, reader).map_err(|error| {
+                let text = error.to_string();
+                failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+                io::Error::other(text)
+            })
+        });
+        match (failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), read) {
+            (_, Ok(report)) => Ok(report),
+            (Some(failure), Err(_)) => Err(failure),
+            (None, Err(ReadError::Open(error))) => Err(error.into()),
+            (None, Err(error)) => Err(IngestError::Source(error.to_string())),
+        }
+    }
+
+    /// One file; an error that is the file's own fault is reported with the bag's, by the reader.
+    fn take(&self, draft: &Draft<'_>, reader: &mut FileReader<'_>) -> Result<(), IngestError> {
+        if (self.control.cancelled)() {
+            return Err(IngestError::Cancelled);
+        }
+        let (path, size) = (reader.path().to_owned(), reader.size());
+        let stamp = self.stamp(&path)?;
+        let staged = match draft.take_staged(&path, &stamp)? {
+            Some(staged) => {
+                self.advance(size);
+                staged
+            }
+            None => {
+                let expected = Expected { len: Some(size), digests: &[] };
+                draft.add(&path, &mut Counted { reader, staging: self }, &expected, &stamp)?
+            }
+        };
+        let digest = staged.digests.first().map(|(_, digest)| *digest);
+        let mut files = self.files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        files.extend(digest.map(|digest| (path, digest)));
+        drop(files);
+        self.files_done.fetch_add(1, Ordering::Relaxed);
+        self.advance(0);
+        Ok(())
+    }
+
+    fn stamp(&self, path: &str) -> Result<String, IngestError> {
+        match &self.source {
+            Source::Archive(stamp) => Ok(stamp.clone()),
+            Source::Directory(directory) => {
+                let file = directory.join(path);
+                let metadata = std::fs::symlink_metadata(&file)
+                    .map_err(|error| IngestError::Source(format!("{}: {error}", file.display())))?;
+                Ok(stamp(&file, &metadata))
+            }
+        }
+    }
+
+    fn advance(&self, bytes: u64) {
+        let bytes = self.bytes_done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        (self.control.progress)(IngestProgress {
+            files: self.files_done.load(Ordering::Relaxed),
+            files_total: self.submission.files().len() as u64,
+            bytes,
+            bytes_total: self.bytes_total,
+        });
+    }
+
+    /// The logical paths and content digests, sorted as an inventory sorts them.
+    fn into_files(self) -> Vec<(String, Digest)> {
+        let mut files = self.files.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        files.sort_unstable();
+        files
+    }
+}
+
+/// A reader that tells how far it is, and stops when it is told to.
+struct Counted<'r, 'f, 's> {
+    reader: &'r mut FileReader<'f>,
+    staging: &'r Staging<'s>,
+}
+
+impl Read for Counted<'_, '_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if (self.staging.control.cancelled)() {
+            return Err(io::Error::other(IngestError::Cancelled));
+        }
+        let count = self.reader.read(buffer)?;
+        self.staging.advance(count as u64);
+        Ok(count)
+    }
+}
+
+fn stamp(path: &Path, metadata: &std::fs::Metadata) -> String {
+    format!(
+        "{} {} {}.{:09} {}.{:09}",
+        path.display(),
+        metadata.size(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec()
+    )
+}
+
+fn refuse_invalid(path: &Path, report: &Report) -> Result<(), IngestError> {
+    if report.is_valid() {
+        return Ok(());
+    }
+    Err(IngestError::Invalid { path: path.display().to_string(), report: Box::new(report.clone()) })
+}
+
+fn check_name(name: &str, longest: usize) -> bool {
+    (1..=longest).contains(&name.chars().count()) && !name.contains(char::is_control)
+}
+
+/// Whether the disk, a quota or a limit on file sizes is what failed.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
