@@ -5,16 +5,17 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::FromRef;
 use dipper_core::clients::Clients;
-use futures_util::future::BoxFuture;
+use dipper_core::intake::Intake;
+use tokio::sync::Semaphore;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::Settings;
-use crate::http::health::ReadyProbe;
+use crate::dialect::dps;
 use crate::http::limit::RateLimit;
 use crate::http::refusal::Shapes;
-use crate::http::{self, Common, health, openapi};
+use crate::http::{self, Common, download, health, openapi};
 use crate::signin::issuer::{self, Issuer};
 use crate::signin::{Expectations, KeySource, RemoteKeys, Throttle, TokenVerifier};
 
@@ -22,10 +23,10 @@ use crate::signin::{Expectations, KeySource, RemoteKeys, Throttle, TokenVerifier
 pub struct Parts {
     /// How clients reach the server, without a slash at the end.
     pub public_url: String,
+    /// The door to the core.
+    pub intake: Intake,
     /// The clients of the embedded issuer.
     pub clients: Clients,
-    /// Says whether the server can do its work.
-    pub ready: ReadyProbe,
 }
 
 /// A server, cheap to clone.
@@ -38,6 +39,7 @@ struct Inner {
     gate: crate::signin::Gate,
     issuer: Option<Arc<Issuer>>,
     throttle: Throttle,
+    downloads: Arc<Semaphore>,
 }
 
 impl FromRef<App> for crate::signin::Gate {
@@ -71,7 +73,8 @@ impl App {
         let limit = RateLimit::new(settings.server.rate_limit_per_second, settings.server.rate_limit_burst);
         let verifier = Arc::new(TokenVerifier::new(expectations, source));
         let gate = crate::signin::Gate { verifier, limit: Arc::new(limit) };
-        Ok(App(Arc::new(Inner { settings, parts, gate, issuer, throttle: Throttle::default() })))
+        let downloads = Arc::new(Semaphore::new(settings.delivery.max_concurrent_downloads));
+        Ok(App(Arc::new(Inner { settings, parts, gate, issuer, throttle: Throttle::default(), downloads })))
     }
 
     /// The settings.
@@ -94,9 +97,19 @@ impl App {
         &self.0.throttle
     }
 
-    /// Whether the server can do its work.
-    pub fn ready(&self) -> BoxFuture<'static, anyhow::Result<()>> {
-        (self.0.parts.ready)()
+    /// The door to the core.
+    pub fn intake(&self) -> &Intake {
+        &self.0.parts.intake
+    }
+
+    /// How clients reach the server, without a slash at the end.
+    pub fn public_url(&self) -> &str {
+        &self.0.parts.public_url
+    }
+
+    /// One permit for each download that may run.
+    pub fn downloads(&self) -> Arc<Semaphore> {
+        self.0.downloads.clone()
     }
 
     fn routes(&self) -> (Router, OpenApi) {
@@ -106,7 +119,9 @@ impl App {
             .routes(routes!(health::readyz))
             .routes(routes!(issuer::token))
             .routes(routes!(issuer::jwks))
-            .routes(routes!(issuer::metadata));
+            .routes(routes!(issuer::metadata))
+            .routes(routes!(download::download))
+            .nest(&self.0.settings.dps.base_path, dps::router());
         let (router, document) = router.split_for_parts();
         (router.with_state(self.clone()), document)
     }
@@ -116,7 +131,10 @@ impl App {
         let settings = &self.0.settings;
         let (router, document) = self.routes();
         let common = Common {
-            shapes: Shapes::new(vec![("/oauth2".to_owned(), issuer::SHAPE)]),
+            shapes: Shapes::new(vec![
+                ("/oauth2".to_owned(), issuer::SHAPE),
+                (settings.dps.base_path.clone(), dps::SHAPE),
+            ]),
             limit: self.0.gate.limit.clone(),
             timeout: settings.request_timeout(),
             max_body_bytes: settings.server.max_body_bytes,

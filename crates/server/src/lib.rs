@@ -6,6 +6,8 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod dialect;
 pub mod http;
+pub mod log;
 pub mod serve;
 pub mod signin;

@@ -91,6 +91,8 @@ impl Settings {
                 &format!("{entry:?} is neither a host nor a network such as 10.1.0.0/16"),
             );
         }
+        let layout = super::core::layout(&self.archive.layout);
+        found.unless(layout.is_some(), "archive.layout", &format!("is none of {}", super::core::layout_names()));
         let filter = tracing_subscriber::EnvFilter::builder().parse(&self.log.level);
         found.unless(filter.is_ok(), "log.level", "write error, warn, info, debug or trace, or a filter of those");
     }

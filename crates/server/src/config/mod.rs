@@ -3,6 +3,7 @@
 //! `default.toml` beside this file holds every setting with its default and its explanation.
 
 mod check;
+mod core;
 mod layers;
 
 use std::fmt;

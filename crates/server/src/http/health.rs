@@ -1,18 +1,12 @@
 //! Probes: whether the process lives, and whether it can do its work.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
-use futures_util::future::BoxFuture;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::refusal::Refusal;
 use crate::app::App;
-
-/// Asks what the server cannot work without: the database and the storage root. The error is for the log.
-pub type ReadyProbe = Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
 
 /// How the server is.
 #[derive(Serialize, ToSchema)]
@@ -38,8 +32,8 @@ pub async fn healthz() -> Json<Health> {
     responses((status = 200, body = Health), (status = 503, description = "Something that is needed does not answer"))
 )]
 pub async fn readyz(State(app): State<App>) -> Result<Json<Health>, Refusal> {
-    app.ready().await.map(|()| OK).map_err(|error| {
-        tracing::warn!("not ready: {error:#}");
+    app.intake().check().await.map(|()| OK).map_err(|error| {
+        tracing::warn!(error, "not ready");
         Refusal::unavailable("the database or the storage root does not answer", 5)
     })
 }

@@ -2,6 +2,8 @@
 
 use dipper_core::Role;
 
+use crate::dialect::dps;
+
 /// What a request must bring to be heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -26,7 +28,7 @@ pub struct Route {
     pub need: Need,
 }
 
-const OWN: [(&str, &str, Need); 9] = [
+const OWN: [(&str, &str, Need); 10] = [
     ("GET", "/healthz", Need::Nothing),
     ("GET", "/readyz", Need::Nothing),
     ("GET", "/openapi.json", Need::Nothing),
@@ -36,10 +38,16 @@ const OWN: [(&str, &str, Need); 9] = [
     ("POST", "/oauth2/token", Need::Credentials),
     ("GET", "/oauth2/jwks", Need::Nothing),
     ("GET", "/.well-known/oauth-authorization-server", Need::Nothing),
+    ("GET", "/deliveries/{deliveryId}/{number}/{filename}", Need::SignedLink),
 ];
 
 /// Every route of a server.
-pub fn table(_dps_base_path: &str) -> Vec<Route> {
+pub fn table(dps_base_path: &str) -> Vec<Route> {
+    let dps = dps::RIGHTS.iter().map(|(method, path, need)| Route {
+        method,
+        path: format!("{dps_base_path}{path}"),
+        need: *need,
+    });
     let own = OWN.iter().map(|(method, path, need)| Route { method, path: (*path).to_owned(), need: *need });
-    own.collect()
+    own.chain(dps).collect()
 }

@@ -1,0 +1,95 @@
+//! The settings in the words of the core.
+
+use std::time::Duration;
+
+use dipper_archive::digest::Algorithm;
+use dipper_archive::ocfl::layout::{HashedTuples, Layout};
+use dipper_core::installation::Places;
+
+use super::{Checksum, Settings, Split};
+
+/// The layouts that a new storage root can be given; each with the parameters that its extension recommends.
+const LAYOUTS: [&str; 3] = [
+    "0002-flat-direct-storage-layout",
+    "0003-hash-and-id-n-tuple-storage-layout",
+    "0004-hashed-n-tuple-storage-layout",
+];
+
+impl Settings {
+    /// Where the installation lies.
+    pub fn places(&self) -> Places {
+        Places {
+            data: self.data_directory.clone(),
+            archive: Some(self.archive_root()),
+            staging: Some(self.staging_directory()),
+            layout: layout(&self.archive.layout).unwrap_or_default(),
+        }
+    }
+
+    /// What is set about orders, deliveries and notices.
+    pub fn core(&self) -> dipper_core::settings::Settings {
+        let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(3600));
+        dipper_core::settings::Settings {
+            worker_count: self.worker_count(),
+            lease: Duration::from_secs(self.worker.lease_seconds),
+            heartbeat: Duration::from_secs(self.worker.heartbeat_seconds),
+            max_attempts: self.worker.max_attempts.into(),
+            backoff: Duration::from_secs(self.worker.backoff_seconds),
+            max_backoff: Duration::from_secs(self.worker.max_backoff_seconds),
+            link_lifetime: hours(self.delivery.link_hours),
+            delivery_kept: hours(self.delivery.keep_hours),
+            checksum: match self.delivery.checksum {
+                Checksum::Md5 => Algorithm::Md5,
+                Checksum::Sha256 => Algorithm::Sha256,
+                Checksum::Sha512 => Algorithm::Sha512,
+            },
+            split: match self.delivery.split {
+                Split::Package => dipper_core::settings::Split::Package,
+                Split::Representation => dipper_core::settings::Split::Representation,
+            },
+            webhook_timeout: Duration::from_secs(self.webhook.timeout_seconds),
+            webhook_give_up: hours(self.webhook.give_up_after_hours),
+            webhook_max_backoff: Duration::from_secs(self.webhook.max_backoff_seconds),
+            egress_allow: self.egress.allow.clone(),
+            ..dipper_core::settings::Settings::default()
+        }
+    }
+}
+
+/// The layout of that name with its usual parameters.
+pub(super) fn layout(name: &str) -> Option<Layout> {
+    let [flat, hash_and_id, hashed] = LAYOUTS;
+    match name {
+        name if name == flat => Some(Layout::FlatDirect),
+        name if name == hash_and_id => Some(Layout::HashAndId(HashedTuples::default())),
+        name if name == hashed => Some(Layout::Hashed { tuples: HashedTuples::default(), short_object_root: false }),
+        _ => None,
+    }
+}
+
+/// The names of the layouts, for a message.
+pub(super) fn layout_names() -> String {
+    LAYOUTS.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Sources;
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_core() {
+        let settings = Settings::load(&Sources::default()).expect("the defaults are valid");
+        let defaults = dipper_core::settings::Settings::default();
+        assert_eq!(format!("{:?}", settings.core()), format!("{defaults:?}"));
+        assert_eq!(settings.places().layout, Layout::default());
+    }
+
+    #[test]
+    fn every_layout_has_the_name_that_is_configured() {
+        for name in LAYOUTS {
+            assert_eq!(layout(name).map(|layout| layout.name()), Some(name));
+        }
+        assert_eq!(layout("0006-flat-omit-prefix-storage-layout"), None);
+    }
+}

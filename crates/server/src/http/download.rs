@@ -1,0 +1,210 @@
+//! Delivered files, fetched through signed links. What is sent has been verified; if that fails half-way, the
+//! connection is broken off, so that nobody takes the beginning for the whole.
+
+use std::io;
+use std::ops::Range;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use dipper_archive::digest::Algorithm;
+use dipper_core::download::{Download, DownloadError};
+use dipper_core::link::LinkClaim;
+use futures_util::stream;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::input::{Parameters, PathNames};
+use super::range::{Wanted, wanted};
+use super::refusal::Refusal;
+use crate::app::App;
+
+/// When to come back while all downloads are taken.
+const BUSY_SECONDS: u64 = 10;
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+/// What stands for itself in `filename*` (RFC 8187, `attr-char`).
+const ATTRIBUTE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'!');
+
+/// Fetch a delivered file
+///
+/// The link is all that is needed. A `Range` continues a download that broke off.
+#[utoipa::path(
+    get,
+    path = "/deliveries/{deliveryId}/{number}/{filename}",
+    tag = "Deliveries",
+    security(()),
+    params(
+        ("deliveryId" = String, Path),
+        ("number" = u32, Path),
+        ("filename" = String, Path),
+        ("expires" = i64, Query, description = "When the link expires, in seconds since 1970"),
+        ("signature" = String, Query, description = "Of this server, over the link"),
+    ),
+    responses(
+        (status = 200, description = "The file", content_type = "application/x-tar"),
+        (status = 206, description = "The part that was asked for", content_type = "application/x-tar"),
+        (status = 304, description = "The client has it already"),
+        (status = 403, description = "The link is not genuine, or has expired"),
+        (status = 404, description = "The link ends in another name than the file's"),
+        (status = 410, description = "The delivery was released, or is not kept any more"),
+        (status = 412, description = "The file is another than `If-Match` asks for"),
+        (status = 416, description = "The range lies outside of the file, or there are several"),
+        (status = 503, description = "Too many downloads at a time; `Retry-After` says when to come back"),
+    )
+)]
+pub(crate) async fn download(
+    State(app): State<App>,
+    method: Method,
+    names: PathNames,
+    query: Parameters,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let claim = claim(&names, &query)?;
+    let file = app.intake().download_open(&claim).await.map_err(refusal)?;
+    if file.filename != names.get("filename") {
+        return Err(Refusal::not_found("the delivery holds no file of this name"));
+    }
+    let etag = format!("\"{}\"", file.checksum);
+    // RFC 9110, 14.2: a range means something for GET alone.
+    let mut conditions = headers;
+    if method == Method::HEAD {
+        conditions.remove(axum::http::header::RANGE);
+    }
+    let (status, range) = match wanted(&conditions, file.len, &etag) {
+        Wanted::Whole => (StatusCode::OK, 0..file.len),
+        Wanted::Part(first, end) => (StatusCode::PARTIAL_CONTENT, first..end),
+        Wanted::Unchanged => return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response()),
+        Wanted::Changed => {
+            let message = "the file is another than If-Match asks for";
+            return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED", message));
+        }
+        Wanted::Unsatisfiable(reason) => {
+            return Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_NOT_SATISFIABLE", reason)
+                .header(CONTENT_RANGE, &format!("bytes */{}", file.len)));
+        }
+    };
+    let body = if method == Method::HEAD {
+        Body::empty()
+    } else {
+        let permit = app.downloads().try_acquire_owned().map_err(|_| {
+            Refusal::unavailable("as many downloads as are allowed are running: try again later", BUSY_SECONDS)
+        })?;
+        body(&file, range.clone(), permit)
+    };
+    let mut response = (status, body).into_response();
+    describe(response.headers_mut(), &file, &range, status, &etag);
+    Ok(response)
+}
+
+fn claim(names: &PathNames, query: &Parameters) -> Result<LinkClaim, Refusal> {
+    let forged = || refusal(DownloadError::Forged);
+    Ok(LinkClaim {
+        delivery_id: names.get("deliveryId").to_owned(),
+        number: names.get("number").parse().map_err(|_| forged())?,
+        expires: query.one("expires")?.and_then(|text| text.parse().ok()).ok_or_else(forged)?,
+        signature: query.one("signature")?.ok_or_else(forged)?.to_owned(),
+    })
+}
+
+fn refusal(error: DownloadError) -> Refusal {
+    let message = error.to_string();
+    match error {
+        DownloadError::Forged => Refusal::new(StatusCode::FORBIDDEN, "LINK_NOT_GENUINE", message),
+        DownloadError::Expired => Refusal::new(StatusCode::FORBIDDEN, "LINK_EXPIRED", message),
+        DownloadError::Gone(_) => Refusal::new(StatusCode::GONE, "DELIVERY_NOT_KEPT", message),
+        DownloadError::Archive(_) | DownloadError::Database(_) => {
+            tracing::error!("a delivered file could not be opened: {message}");
+            Refusal::internal()
+        }
+    }
+}
+
+fn describe(headers: &mut HeaderMap, file: &Download, range: &Range<u64>, status: StatusCode, etag: &str) {
+    let mut put = |name: HeaderName, value: String| {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    };
+    put(ETAG, etag.to_owned());
+    put(CONTENT_LENGTH, (range.end - range.start).to_string());
+    put(ACCEPT_RANGES, "bytes".to_owned());
+    put(CONTENT_TYPE, "application/x-tar".to_owned());
+    put(CONTENT_DISPOSITION, disposition(&file.filename));
+    // The link is a credential: what it leads to is for its holder alone.
+    put(CACHE_CONTROL, "private, no-transform".to_owned());
+    if let Some(name) = digest_name(file.algorithm) {
+        // RFC 9530: of the whole file, also when a part of it is sent.
+        put(REPR_DIGEST, format!("{name}=:{}:", BASE64_STANDARD.encode(file.checksum.as_bytes())));
+    }
+    if status == StatusCode::PARTIAL_CONTENT {
+        put(CONTENT_RANGE, format!("bytes {}-{}/{}", range.start, range.end - 1, file.len));
+    }
+}
+
+fn digest_name(algorithm: Algorithm) -> Option<&'static str> {
+    match algorithm {
+        Algorithm::Md5 => Some("md5"),
+        Algorithm::Sha1 => Some("sha"),
+        Algorithm::Sha256 => Some("sha-256"),
+        Algorithm::Sha512 => Some("sha-512"),
+        // No names are registered for these.
+        Algorithm::Sha512_256
+        | Algorithm::Blake2b160
+        | Algorithm::Blake2b256
+        | Algorithm::Blake2b384
+        | Algorithm::Blake2b512 => None,
+    }
+}
+
+/// RFC 6266: the name twice, for clients that know ASCII alone and for all others.
+fn disposition(filename: &str) -> String {
+    let plain = |char: char| if char.is_ascii_graphic() && !"\"\\%".contains(char) || char == ' ' { char } else { '_' };
+    let ascii: String = filename.chars().map(plain).collect();
+    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{}", utf8_percent_encode(filename, ATTRIBUTE))
+}
+
+/// The bytes as they are verified. The permit is given back when the body is dropped.
+fn body(file: &Download, range: Range<u64>, permit: OwnedSemaphorePermit) -> Body {
+    let left = range.end - range.start;
+    if left == 0 {
+        return Body::empty();
+    }
+    let pieces = file.stream(range);
+    Body::from_stream(stream::unfold(Some((pieces, left, permit)), async |state| {
+        let (mut pieces, left, permit) = state?;
+        if left == 0 {
+            return None;
+        }
+        match pieces.recv().await {
+            Some(Ok(piece)) => {
+                let left = left.saturating_sub(piece.len() as u64);
+                Some((Ok::<Bytes, io::Error>(piece), Some((pieces, left, permit))))
+            }
+            Some(Err(error)) => Some((Err(io::Error::other(error)), None)),
+            // The reader is gone without a word: no end of the file either.
+            None => Some((Err(io::ErrorKind::UnexpectedEof.into()), None)),
+        }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_given_to_old_clients_and_new_ones() {
+        for (name, expected) in [
+            ("a.tar", "attachment; filename=\"a.tar\"; filename*=UTF-8''a.tar"),
+            ("å \"b\".tar", "attachment; filename=\"_ _b_.tar\"; filename*=UTF-8''%C3%A5%20%22b%22.tar"),
+            ("a\r\nb;c", "attachment; filename=\"a__b;c\"; filename*=UTF-8''a%0D%0Ab%3Bc"),
+        ] {
+            assert_eq!(disposition(name), expected);
+        }
+    }
+}
