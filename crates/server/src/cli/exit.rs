@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use dipper_core::administration::AdministrationError;
 use dipper_core::index::IndexError;
+use dipper_core::ingest::IngestError;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,9 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             AdministrationError::Unknown { .. } => Some(Exit::NotFound),
             AdministrationError::Secret(_) | AdministrationError::Database(_) => None,
         };
+    }
+    if let Some(error) = cause.downcast_ref::<IngestError>() {
+        return super::ingest::exit_of(error);
     }
     if let Some(IndexError::ContractUnknown(_)) = cause.downcast_ref::<IndexError>() {
         return Some(Exit::NotFound);

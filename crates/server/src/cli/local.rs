@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use dipper_core::administration::Administration;
 use dipper_core::installation::Installation;
+use dipper_core::time::Clock;
 use tracing_subscriber::EnvFilter;
 
 use super::exit::{Exit, told};
@@ -76,7 +77,8 @@ pub(crate) async fn open(settings: &Settings, missing: Missing) -> anyhow::Resul
         );
         return Err(told(Exit::NotFound, message));
     }
-    crate::serve::open(settings).await.with_context(|| format!("the installation in {} cannot be opened", data.display()))
+    let opened = Installation::open(settings.places(), settings.core(), Clock::system()).await;
+    opened.map(Arc::new).with_context(|| format!("the installation in {} cannot be opened", data.display()))
 }
 
 /// Lets warnings of the parts below be seen beside what the command prints. `RUST_LOG` shows more.

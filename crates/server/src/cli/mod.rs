@@ -10,6 +10,7 @@ mod config;
 mod contract;
 mod exit;
 mod index;
+mod ingest;
 mod interrupt;
 mod local;
 mod look;
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::exit::Exit;
+pub(crate) use self::remote::VARIABLES as CLIENT_VARIABLES;
 use self::output::Output;
 
 const AFTER_HELP: &str = "\
@@ -48,6 +50,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the server: HTTP, workers and notices
     Serve(serve::ServeArguments),
+    /// Store a directory or a bag as a package, or as a new version of one
+    Ingest(ingest::IngestArguments),
     /// Rebuild the catalogue from the storage root, or adopt a root that other software made
     Index(index::IndexArguments),
     /// Add and list contracts
@@ -104,6 +108,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
     match cli.command {
         Command::Serve(arguments) => serve::run(arguments, output).await,
+        Command::Ingest(arguments) => ingest::run(arguments, output).await,
         Command::Index(arguments) => index::run(arguments, output).await,
         Command::Contract(arguments) => contract::run(arguments, output).await,
         Command::Client(arguments) => client::run(arguments, output).await,

@@ -270,9 +270,8 @@ async fn send(request: impl Fn() -> reqwest::RequestBuilder) -> anyhow::Result<R
     loop {
         let sent = request().send().await.map_err(reqwest::Error::without_url);
         let asked = match &sent {
-            Ok(response) if !is_passing(response.status()) => return sent.map_err(anyhow::Error::from),
+            Ok(response) if !is_passing(response.status()) => return Ok(sent?),
             Ok(response) => retry_after(response),
-            Err(error) if error.is_builder() => None,
             Err(_) => None,
         };
         match (patience.wait(asked), sent) {

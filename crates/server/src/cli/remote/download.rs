@@ -208,6 +208,7 @@ impl<'a> Download<'a> {
     /// Writes and hashes on a thread of its own while the next bytes arrive.
     async fn receive(&self, mut part: Part, mut response: Response) -> anyhow::Result<(Part, Attempt)> {
         let (sender, mut pieces) = mpsc::channel::<Bytes>(PIECES_AHEAD);
+        let mut missing = part.missing();
         let name = self.target.display().to_string();
         let writing = tokio::task::spawn_blocking(move || {
             while let Some(piece) = pieces.blocking_recv() {
@@ -215,7 +216,6 @@ impl<'a> Download<'a> {
             }
             anyhow::Ok(part)
         });
-        let mut missing = self.expected.len.saturating_sub(self.bar.position());
         let ended = loop {
             match response.chunk().await {
                 Ok(Some(piece)) if piece.len() as u64 > missing => break Ok(true),

@@ -21,7 +21,7 @@ use self::api::{Api, Credentials};
 use super::exit::{Exit, told};
 
 /// Variables of the environment that commands of a client read. The settings leave them alone.
-pub const VARIABLES: [&str; 7] = [
+pub(crate) const VARIABLES: [&str; 7] = [
     "DIPPER_SERVER",
     "DIPPER_CLIENT_ID",
     SECRET_VARIABLE,
@@ -64,7 +64,7 @@ pub(crate) struct ServerArguments {
 
 impl ServerArguments {
     /// The server with these credentials.
-    pub(super) fn api(&self) -> anyhow::Result<Api> {
+    pub(crate) fn api(&self) -> anyhow::Result<Api> {
         let credentials = self.credentials()?;
         let base = self.base_path.trim_matches('/');
         let mut address = self.server.clone();
