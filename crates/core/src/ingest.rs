@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dipper_archive::bagit::{self, FileReader, Kind, Limits, OpenError, ReadError, Report, Submission};
+use dipper_archive::bagit::{self, FileReader, Limits, OpenError, ReadError, Report, Submission};
 use dipper_archive::digest::Digest;
 use dipper_archive::ocfl::{self, Draft, DraftOptions, Expected, Object, Start, StorageRoot, User, VersionRecord};
 use tracing::info;
@@ -145,6 +145,7 @@ impl From<ocfl::Error> for IngestError {
     fn from(error: ocfl::Error) -> IngestError {
         match error {
             ocfl::Error::Locked { id } => IngestError::Busy(id),
+            ocfl::Error::Io { source, .. } if is_cancelled(&source) => IngestError::Cancelled,
             ocfl::Error::Io { path, source } if is_full(&source) => IngestError::Full(format!("{path}: {source}")),
             error => IngestError::Archive(error),
         }
@@ -249,7 +250,7 @@ fn described(
 
 fn record(command: &IngestCommand, installation: &Installation) -> VersionRecord {
     VersionRecord {
-        created: installation.clock.now().to_datetime(),
+        created: installation.clock.now().to_string(),
         message: Some(command.label.as_deref().map_or_else(|| "Ingested".to_owned(), register::label_message)),
         user: Some(User {
             name: format!("Dipper {}", env!("CARGO_PKG_VERSION")),
@@ -303,16 +304,11 @@ enum Source {
 }
 
 impl<'a> Staging<'a> {
-    fn new(
-        path: &Path,
-        submission: &'a Submission,
-        control: &'a IngestControl,
-    ) -> Result<Staging<'a>, IngestError> {
+    fn new(path: &Path, submission: &'a Submission, control: &'a IngestControl) -> Result<Staging<'a>, IngestError> {
         let failed = |error| IngestError::Source(format!("{}: {error}", path.display()));
         let path = path.canonicalize().map_err(failed)?;
         let metadata = std::fs::metadata(&path).map_err(failed)?;
-        let source =
-            if metadata.is_dir() { Source::Directory(path) } else { Source::Archive(stamp(&path, &metadata)) };
+        let source = if metadata.is_dir() { Source::Directory(path) } else { Source::Archive(stamp(&path, &metadata)) };
         Ok(Staging {
             submission,
             source,
@@ -435,6 +431,12 @@ fn refuse_invalid(path: &Path, report: &Report) -> Result<(), IngestError> {
 
 fn check_name(name: &str, longest: usize) -> bool {
     (1..=longest).contains(&name.chars().count()) && !name.contains(char::is_control)
+}
+
+/// Whether the error is the one with which [`Counted`] stops.
+fn is_cancelled(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<IngestError>());
+    matches!(inner, Some(IngestError::Cancelled))
 }
 
 /// Whether the disk, a quota or a limit on file sizes is what failed.

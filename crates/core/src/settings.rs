@@ -75,7 +75,7 @@ impl Default for Settings {
 
 /// `first` doubled `failures - 1` times, at most `longest`.
 pub(crate) fn backoff(first: Duration, longest: Duration, failures: i64) -> Duration {
-    let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(0).min(30);
+    let doublings = failures.saturating_sub(1).clamp(0, 30);
     first.saturating_mul(1 << doublings).min(longest)
 }
 

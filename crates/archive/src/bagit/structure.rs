@@ -56,12 +56,12 @@ pub(super) fn examine(listing: &Listing, report: &mut Report) -> Structure {
         report.error("manifest-sha512.txt", Problem::NoManifest);
     }
     check_scope(&tags, version, report);
-    check_presence(listing, &payload, &tags, &fetches, report);
+    let system_files_gone = check_presence(listing, &payload, &tags, &fetches, report);
     if !payload.is_empty() {
         check_listed(listing, &payload, version, report);
     }
     check_names(listing, report);
-    check_oxum(listing, &structure.info, version, report);
+    check_oxum(listing, &structure.info, system_files_gone, version, report);
     for manifest in payload.into_iter().chain(tags) {
         for (path, digest) in manifest.listed {
             structure.expected.entry(path).or_default().push((manifest.sum, digest));
@@ -117,8 +117,16 @@ fn check_scope(tags: &[Manifest], version: Option<Version>, report: &mut Report)
     }
 }
 
-/// Whether everything that is listed is there.
-fn check_presence(listing: &Listing, payload: &[Manifest], tags: &[Manifest], fetches: &[Fetch], report: &mut Report) {
+/// Whether everything that is listed is there. Gives how many files of the payload are not, but were only made by an
+/// operating system: their absence takes nothing away, so it makes no bag invalid.
+fn check_presence(
+    listing: &Listing,
+    payload: &[Manifest],
+    tags: &[Manifest],
+    fetches: &[Fetch],
+    report: &mut Report,
+) -> u64 {
+    let mut system_files_gone = 0;
     let present = listing.files.iter().map(|file| (file.path.as_str(), file.size)).collect::<HashMap<_, _>>();
     let to_fetch = fetches.iter().map(|fetch| (fetch.path.as_str(), fetch.url.as_str())).collect::<HashMap<_, _>>();
     let mut reported = HashSet::new();
@@ -135,6 +143,7 @@ fn check_presence(listing: &Listing, payload: &[Manifest], tags: &[Manifest], fe
             } else if let Some(other) = other {
                 report.warning(path, Problem::OtherSpelling { other: (*other).to_owned() });
             } else if is_system_file(path) {
+                system_files_gone += u64::from(path.starts_with("data/"));
                 report.warning(path, Problem::SystemFileMissing);
             } else {
                 report.error(path, Problem::Missing);
@@ -150,6 +159,7 @@ fn check_presence(listing: &Listing, payload: &[Manifest], tags: &[Manifest], fe
             report.warning(&fetch.path, Problem::Size { expected, found });
         }
     }
+    system_files_gone
 }
 
 fn by_folded_name(listing: &Listing) -> HashMap<String, &str> {
@@ -184,7 +194,13 @@ fn check_names(listing: &Listing, report: &mut Report) {
 }
 
 /// Payload-Oxum: the octets and the number of files of the payload (RFC 8493 section 2.2.2).
-fn check_oxum(listing: &Listing, info: &[(String, String)], version: Option<Version>, report: &mut Report) {
+fn check_oxum(
+    listing: &Listing,
+    info: &[(String, String)],
+    system_files_gone: u64,
+    version: Option<Version>,
+    report: &mut Report,
+) {
     const FILE: &str = "bag-info.txt";
     let mut given = info.iter().filter(|(label, _)| label.eq_ignore_ascii_case("Payload-Oxum")).map(|(_, value)| value);
     let Some(value) = given.next() else { return };
@@ -200,7 +216,8 @@ fn check_oxum(listing: &Listing, info: &[(String, String)], version: Option<Vers
     let payload = listing.files.iter().filter(|file| file.path.starts_with("data/"));
     let found = payload.fold((0_u64, 0_u64), |(octets, count), file| (octets.saturating_add(file.size), count + 1));
     if expected != found {
-        let found = format!("{}.{}", found.0, found.1);
-        report.error(FILE, Problem::Oxum { expected: value.clone(), found });
+        let explained = expected.1 == found.1 + system_files_gone && expected.0 >= found.0;
+        let problem = Problem::Oxum { expected: value.clone(), found: format!("{}.{}", found.0, found.1) };
+        if explained { report.warning(FILE, problem) } else { report.error(FILE, problem) }
     }
 }

@@ -15,6 +15,7 @@ mod remove;
 pub mod root;
 mod sidecar;
 mod staging;
+pub mod validate;
 pub mod version;
 mod write;
 
@@ -26,5 +27,6 @@ pub use object::{Object, VerifiedReader};
 pub use problem::{Code, Problem};
 pub use recover::{Outcome, Recovered};
 pub use root::{Objects, StorageRoot};
+pub use validate::{ObjectReport, Progress, Report, ValidateOptions, validate_object, validate_root};
 pub use version::{SpecVersion, VersionNumber};
 pub use write::{Draft, DraftOptions, Expected, StagedFile, Start};

@@ -168,12 +168,6 @@ fn read_layout(storage: &dyn Storage) -> Result<Option<Layout>> {
     Ok(Layout::from_config(&extension, config.as_deref())?)
 }
 
-/// The version of the specification that an object declares, from the names in its root; `None` without one.
-pub(crate) fn declared_spec(entries: &[Entry]) -> Option<SpecVersion> {
-    let declares = |spec: &SpecVersion| entries.iter().any(|entry| entry.name == spec.object_declaration());
-    SpecVersion::ALL.into_iter().rev().find(declares)
-}
-
 /// Reads the declaration of the object at `path`.
 pub(crate) fn object_spec(storage: &dyn Storage, path: &str) -> Result<Option<SpecVersion>> {
     for spec in SpecVersion::ALL.into_iter().rev() {

@@ -7,6 +7,10 @@
     reason = "a test may end where it stands, and what it lays out need not survive a power cut"
 )]
 
+mod bagit;
+mod bagit_refused;
+mod bagit_support;
+mod ocfl_conformance;
 mod ocfl_layout;
 mod ocfl_read;
 mod ocfl_write;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use dipper_archive::ocfl;
 use dipper_archive::package::{Control, Options, PrepareError, Prepared, SourceError, prepare};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::assembly::{self, AssemblyError, LAYOUT_FORMAT, Part};
 use crate::caller::Role;
@@ -29,8 +29,13 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
     advance(installation, lease, Signal::RecallStarted).await?;
     advance(installation, lease, Signal::VerificationStarted).await?;
     let (context, version, holding) = (Arc::clone(installation), order.version, hold.clone());
+    let first = lease.attempt == 1;
     let began = Instant::now();
-    let verifying = tokio::task::spawn_blocking(move || verify(&context, &package, version, &holding)).await;
+    let verifying = tokio::task::spawn_blocking(move || match verify(&context, &package, version, &holding) {
+        Err(StepError::Final { damage: Some(_), failure, .. }) if first => Err(second_look(&context, &failure)),
+        verified => verified,
+    })
+    .await;
     let prepared = verifying.map_err(|error| StepError::Passing(error.to_string()))??;
     let bytes: u64 = prepared.iter().map(|(_, prepared)| prepared.len).sum();
     info!(bytes, files = prepared.len(), milliseconds = began.elapsed().as_millis() as u64, "package verified");
@@ -74,6 +79,15 @@ async fn advance(installation: &Installation, lease: &Lease, signal: Signal) -> 
     let mut order = orders::get_locked(&mut transaction, &lease.order_id).await?.ok_or(StepError::Lost)?;
     progress::advance(&mut transaction, &mut order, signal, None, now, &installation.settings).await?;
     Ok(transaction.commit().await?)
+}
+
+/// Damage is looked at twice: a process that died while it added a version leaves an object that seems damaged until
+/// its change is finished, and a disk may read wrongly once.
+fn second_look(installation: &Installation, failure: &Failure) -> StepError {
+    if let Err(error) = installation.archive.recover(None) {
+        warn!(%error, "interrupted changes could not be finished");
+    }
+    StepError::Passing(failure.message.clone())
 }
 
 /// The verifying read of every part, on a thread that may block.

@@ -112,8 +112,7 @@ impl Bench {
         package_id: &str,
         rank: i64,
     ) -> Result<OrderView, IntakeError> {
-        let command =
-            OrderDissemination { package_id: package_id.to_owned(), priority: rank, rank, dialect: "test" };
+        let command = OrderDissemination { package_id: package_id.to_owned(), priority: rank, rank, dialect: "test" };
         self.intake.order_dissemination(&self.reader(client_id), command).await
     }
 

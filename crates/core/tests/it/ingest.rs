@@ -99,12 +99,8 @@ async fn an_interrupted_ingest_goes_on_where_it_was() {
     let files: Vec<(&str, &[u8])> =
         names.iter().zip(&contents).map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
     let source = bench.source("source", &files);
-    let command = IngestCommand {
-        path: source,
-        contract_id: CONTRACT.to_owned(),
-        object_id: "p".to_owned(),
-        label: None,
-    };
+    let command =
+        IngestCommand { path: source, contract_id: CONTRACT.to_owned(), object_id: "p".to_owned(), label: None };
     let asked = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&asked);
     let control = IngestControl {

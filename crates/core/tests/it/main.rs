@@ -13,3 +13,4 @@ mod index;
 mod ingest;
 mod orders;
 mod queue;
+mod verify;

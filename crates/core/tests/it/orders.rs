@@ -86,10 +86,7 @@ async fn an_order_is_verified_delivered_and_fetched() {
     let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
     assert_eq!(
         kinds,
-        [
-            "order received", "order queued", "order recalling", "order verifying", "order delivering",
-            "order delivered"
-        ]
+        ["order received", "order queued", "order recalling", "order verifying", "order delivering", "order delivered"]
     );
 }
 
@@ -122,8 +119,7 @@ async fn a_stored_bag_comes_back_as_it_was_deposited() {
     let order = bench.order(CLIENT, &package.package_id).await.unwrap().order;
     bench.work().await;
     let tar = fetch(&bench, &bench.view(&order).await, 0).await;
-    let mut expected: Vec<_> =
-        files.iter().map(|(path, bytes)| (format!("bag/{path}"), bytes.to_vec())).collect();
+    let mut expected: Vec<_> = files.iter().map(|(path, bytes)| (format!("bag/{path}"), bytes.to_vec())).collect();
     expected.sort();
     assert_eq!(unpacked(&tar), expected);
 }
@@ -131,11 +127,8 @@ async fn a_stored_bag_comes_back_as_it_was_deposited() {
 #[tokio::test]
 async fn representations_are_delivered_as_files_of_their_own() {
     let bench = Bench::with(Settings { split: Split::Representation, ..Settings::default() }).await;
-    let files: [(&str, &[u8]); 3] = [
-        ("METS.xml", b"<mets/>"),
-        ("representations/rep1/a.tif", b"one"),
-        ("representations/rep2/a.jpg", b"two"),
-    ];
+    let files: [(&str, &[u8]); 3] =
+        [("METS.xml", b"<mets/>"), ("representations/rep1/a.tif", b"one"), ("representations/rep2/a.jpg", b"two")];
     let package = bench.ingest(&bench.source("eark", &files), "eark").await.unwrap();
     let order = bench.order(CLIENT, &package.package_id).await.unwrap().order;
     bench.work().await;
@@ -157,6 +150,10 @@ async fn damage_fails_the_order_marks_the_package_and_makes_no_link() {
         let package_id = bench.ingest(&source, "p").await.unwrap().package_id;
         let order = bench.order(CLIENT, &package_id).await.unwrap().order;
         std::fs::write(bench.content_file(b"a different byte"), damage).unwrap();
+        bench.work().await;
+        // Damage is looked at twice before it is believed.
+        assert_eq!(bench.view(&order).await.order.state, OrderState::Verifying);
+        bench.clock.advance(bench.installation.settings.backoff);
         bench.work().await;
         let view = bench.view(&order).await;
         assert_eq!(view.order.state, OrderState::Failed);

@@ -48,7 +48,8 @@ async fn the_most_urgent_goes_first_and_the_oldest_among_equals() {
 #[tokio::test]
 async fn claiming_reads_an_index_and_nothing_else() {
     let bench = Bench::new().await;
-    let query = "EXPLAIN QUERY PLAN SELECT id FROM steps WHERE state = 'ready' ORDER BY rank DESC, order_id, id LIMIT 1";
+    let query =
+        "EXPLAIN QUERY PLAN SELECT id FROM steps WHERE state = 'ready' ORDER BY rank DESC, order_id, id LIMIT 1";
     let rows = bench.installation.database.rows(sql(query)).await.unwrap();
     let plan: Vec<_> = rows.iter().map(|row| row.text("detail").unwrap()).collect();
     assert_eq!(plan.len(), 1, "{plan:?}");

@@ -1,0 +1,117 @@
+//! Validating objects and storage roots against OCFL 1.0 and 1.1, in the specification's own codes.
+//!
+//! Structure first: declarations, inventories, sidecars, directories (`object`, `versions`, `names`), then every
+//! content file is read once and all its digests are computed in that pass (`content`). Objects and files are
+//! shared out to all cores (`work`), and only as many objects are open as there are cores.
+
+mod content;
+mod names;
+mod object;
+mod root;
+mod versions;
+mod work;
+
+use std::sync::Arc;
+
+use super::error::Result;
+use super::problem::{Code, Problem};
+use crate::storage::Storage;
+
+/// How to validate.
+#[derive(Clone, Copy)]
+pub struct ValidateOptions<'a> {
+    /// Whether to read all content and compare its digests; without, files are only looked for.
+    pub hash: bool,
+    /// How many threads to use; `None` for one on every core.
+    pub threads: Option<usize>,
+    /// Is told now and then how far it has come, from any of the threads.
+    pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
+    /// Is told of each object of a root when it is done, from any of the threads.
+    pub object: Option<&'a (dyn Fn(&ObjectReport) + Sync)>,
+}
+
+impl Default for ValidateOptions<'_> {
+    fn default() -> Self {
+        ValidateOptions { hash: true, threads: None, progress: None, object: None }
+    }
+}
+
+/// How far a validation has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Objects that are done.
+    pub objects: u64,
+    /// Content files that are done.
+    pub files: u64,
+    /// Bytes that were hashed.
+    pub bytes: u64,
+}
+
+/// What a validation found.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Everything that is wrong, warnings included, sorted by path and code.
+    pub problems: Vec<Problem>,
+    /// What was looked at.
+    pub checked: Progress,
+    /// How many objects have errors.
+    pub invalid_objects: u64,
+}
+
+/// What a validation found about one object of a root.
+#[derive(Clone, Debug)]
+pub struct ObjectReport {
+    /// The object root, relative to the storage root.
+    pub path: String,
+    /// The id, if its inventory could be read.
+    pub id: Option<String>,
+    /// The number of its newest version, if its inventory could be read.
+    pub head: Option<u32>,
+    /// Everything that is wrong with it, sorted by path and code.
+    pub problems: Vec<Problem>,
+}
+
+impl Report {
+    /// Whether there are no errors; there may be warnings.
+    pub fn is_valid(&self) -> bool {
+        !has_errors(&self.problems)
+    }
+}
+
+impl ObjectReport {
+    /// Whether there are no errors; there may be warnings.
+    pub fn is_valid(&self) -> bool {
+        !has_errors(&self.problems)
+    }
+}
+
+fn has_errors(problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| problem.code.is_error())
+}
+
+/// Validates the object whose root is the directory `path` of the storage; `""` when the storage is the object.
+pub fn validate_object(storage: &Arc<dyn Storage>, path: &str, options: &ValidateOptions<'_>) -> Result<Report> {
+    let mut objects = std::iter::once(Ok(path.to_owned()));
+    work::run(storage.as_ref(), &mut objects, options, None).map(work::Outcome::into_report)
+}
+
+/// Validates a storage root with all its objects.
+pub fn validate_root(storage: &Arc<dyn Storage>, options: &ValidateOptions<'_>) -> Result<Report> {
+    root::validate(storage.as_ref(), options)
+}
+
+/// Problems in the making, all of one object or root.
+#[derive(Default)]
+struct Problems {
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    fn add(&mut self, code: Code, path: &str, message: impl Into<String>) {
+        self.list.push(Problem { path: path.to_owned(), code, message: message.into() });
+    }
+
+    fn has(&self, code: Code) -> bool {
+        self.list.iter().any(|problem| problem.code == code)
+    }
+}

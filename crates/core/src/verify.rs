@@ -1,0 +1,154 @@
+//! Verification: the storage root against the OCFL specification, and every stored byte against its digests. What
+//! is found is recorded with each package.
+
+use std::sync::Arc;
+
+use dipper_archive::ocfl::{
+    self, ObjectReport, Problem, Progress, Report, ValidateOptions, validate_object, validate_root,
+};
+use tokio::sync::mpsc;
+
+use crate::db::packages::{self, PackageState};
+use crate::db::{DatabaseError, Transaction};
+use crate::fixity;
+use crate::ids;
+use crate::installation::Installation;
+
+/// How many findings may wait for the catalogue.
+const FINDINGS_AHEAD: usize = 1000;
+
+/// What is to be verified.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyCommand {
+    /// One package alone, by its identifier.
+    pub package_id: Option<String>,
+    /// Do not read the content: structure and inventories alone. Nothing is recorded as verified then.
+    pub structure_only: bool,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyReport {
+    /// Everything that is wrong, warnings included.
+    pub problems: Vec<Problem>,
+    /// Objects, files and bytes that were looked at.
+    pub checked: Progress,
+    /// How many objects have errors.
+    pub invalid_objects: u64,
+    /// Packages that were marked as damaged by this.
+    pub marked: u64,
+    /// Packages whose mark was lifted by this.
+    pub lifted: u64,
+}
+
+impl VerifyReport {
+    /// Whether there are no errors; there may be warnings.
+    pub fn is_valid(&self) -> bool {
+        !self.problems.iter().any(|problem| problem.code.is_error())
+    }
+}
+
+/// Why a verification stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// There is no such package.
+    #[error("there is no package {0}")]
+    PackageUnknown(String),
+    /// The storage root cannot be read at all.
+    #[error(transparent)]
+    Archive(#[from] ocfl::Error),
+    /// The catalogue failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The verification itself ended.
+    #[error("the verification was interrupted: {0}")]
+    Interrupted(String),
+}
+
+/// Told how far a verification is, from several threads.
+pub type VerifyProgress = Box<dyn Fn(Progress) + Send + Sync>;
+
+/// Verifies the storage root, or one package of it.
+pub async fn verify(
+    installation: &Arc<Installation>,
+    command: VerifyCommand,
+    progress: VerifyProgress,
+) -> Result<VerifyReport, VerifyError> {
+    let location = match &command.package_id {
+        Some(id) => {
+            let found = packages::get(&installation.database, id).await?;
+            Some(found.ok_or_else(|| VerifyError::PackageUnknown(id.clone()))?.location)
+        }
+        None => None,
+    };
+    let (sender, mut findings) = mpsc::channel(FINDINGS_AHEAD);
+    let context = Arc::clone(installation);
+    let hash = !command.structure_only;
+    let checking =
+        tokio::task::spawn_blocking(move || check(&context, location.as_deref(), hash, &progress, &sender));
+    let mut report = VerifyReport::default();
+    let mut batch = Vec::new();
+    while findings.recv_many(&mut batch, FINDINGS_AHEAD).await > 0 {
+        let mut transaction = installation.database.begin().await?;
+        for finding in batch.drain(..) {
+            record(&mut transaction, installation, &finding, hash, &mut report).await?;
+        }
+        transaction.commit().await?;
+    }
+    let checked = checking.await.map_err(|error| VerifyError::Interrupted(error.to_string()))??;
+    report.problems = checked.problems;
+    report.checked = checked.checked;
+    report.invalid_objects = checked.invalid_objects;
+    Ok(report)
+}
+
+/// The part that blocks.
+fn check(
+    installation: &Installation,
+    location: Option<&str>,
+    hash: bool,
+    progress: &VerifyProgress,
+    sender: &mpsc::Sender<ObjectReport>,
+) -> Result<Report, ocfl::Error> {
+    let storage = installation.archive.storage();
+    let tell = |progressed: Progress| progress(progressed);
+    let on_object = |object: &ObjectReport| {
+        // The receiver goes only when the catalogue has failed, which ends the verification anyhow.
+        let _ = sender.blocking_send(object.clone());
+    };
+    let options = ValidateOptions { hash, threads: None, progress: Some(&tell), object: Some(&on_object) };
+    match location {
+        Some(location) => validate_object(storage, location, &options),
+        None => validate_root(storage, &options),
+    }
+}
+
+async fn record(
+    transaction: &mut Transaction,
+    installation: &Installation,
+    finding: &ObjectReport,
+    hash: bool,
+    report: &mut VerifyReport,
+) -> Result<(), DatabaseError> {
+    let known = match &finding.id {
+        Some(id) => packages::get_locked(transaction, &ids::package_id(id)).await?,
+        None => packages::at_location(transaction, &finding.path).await?,
+    };
+    let Some(package) = known.filter(|package| package.location == finding.path) else {
+        return Ok(());
+    };
+    let now = installation.clock.now();
+    let error = finding.problems.iter().find(|problem| problem.code.is_error());
+    match error {
+        Some(problem) => {
+            report.marked += u64::from(package.state == PackageState::Preserved);
+            fixity::damage(transaction, &package.id, &problem.to_string(), now).await
+        }
+        None if hash => {
+            let marked = matches!(package.state, PackageState::Damaged | PackageState::Missing);
+            report.lifted += u64::from(marked);
+            fixity::success(transaction, &package.id, true, now).await
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,48 @@
+//! Verification: what it finds, what it records, and what it lifts.
+
+use dipper_core::db::packages::{self, PackageState};
+use dipper_core::verify::{VerifyCommand, VerifyError, verify};
+
+use crate::bench::Bench;
+
+#[tokio::test]
+async fn damage_is_found_marked_and_lifted_after_repair() {
+    let bench = Bench::new().await;
+    let (good, bad) = (bench.package("good").await, bench.package("bad").await);
+    let all = VerifyCommand::default();
+    let report = verify(&bench.installation, all.clone(), Box::new(|_| {})).await.unwrap();
+    assert!(report.is_valid(), "{:?}", report.problems);
+    assert_eq!((report.checked.objects, report.checked.files), (2, 2));
+
+    let file = bench.content_file(b"bad");
+    std::fs::write(&file, b"bud").unwrap();
+    let report = verify(&bench.installation, all.clone(), Box::new(|_| {})).await.unwrap();
+    assert_eq!((report.is_valid(), report.invalid_objects, report.marked), (false, 1, 1));
+    assert!(report.problems.iter().any(|problem| problem.code.to_string() == "E092"), "{:?}", report.problems);
+    assert_eq!(bench.package_state(&bad).await, PackageState::Damaged);
+    assert_eq!(bench.package_state(&good).await, PackageState::Preserved);
+    let events = bench.administration.event_list(None, Some(&bad), 10).await.unwrap();
+    assert!(events.iter().any(|event| event.kind == "fixity check" && !event.success));
+
+    std::fs::write(&file, b"bad").unwrap();
+    let one = VerifyCommand { package_id: Some(bad.clone()), structure_only: false };
+    let report = verify(&bench.installation, one, Box::new(|_| {})).await.unwrap();
+    assert_eq!((report.is_valid(), report.checked.objects, report.lifted), (true, 1, 1));
+    let package = packages::get(&bench.installation.database, &bad).await.unwrap().unwrap();
+    assert_eq!((package.state, package.verified), (PackageState::Preserved, Some(bench.clock.now())));
+}
+
+#[tokio::test]
+async fn without_reading_content_nothing_counts_as_verified() {
+    let bench = Bench::new().await;
+    let package_id = bench.package("p").await;
+    std::fs::write(bench.content_file(b"p"), b"q").unwrap();
+    let command = VerifyCommand { package_id: None, structure_only: true };
+    let report = verify(&bench.installation, command, Box::new(|_| {})).await.unwrap();
+    assert!(report.is_valid());
+    let package = packages::get(&bench.installation.database, &package_id).await.unwrap().unwrap();
+    assert_eq!(package.verified, None);
+    let unknown = VerifyCommand { package_id: Some("none".to_owned()), structure_only: false };
+    let refused = verify(&bench.installation, unknown, Box::new(|_| {})).await;
+    assert!(matches!(refused, Err(VerifyError::PackageUnknown(_))), "{refused:?}");
+}
