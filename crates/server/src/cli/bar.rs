@@ -24,7 +24,8 @@ pub(crate) fn spinner(message: impl Into<String>) -> ProgressBar {
 }
 
 fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
-    let target = if stderr().is_terminal() { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+    let target =
+        if stderr().is_terminal() { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
     bar.set_draw_target(target);
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),

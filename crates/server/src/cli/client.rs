@@ -165,7 +165,6 @@ fn describe(grants: &Grants) -> String {
             _ => contracts.push((contract, vec![role.name()])),
         }
     }
-    let each: Vec<_> =
-        contracts.iter().map(|(contract, roles)| format!("{} on {contract}", roles.join("+"))).collect();
+    let each: Vec<_> = contracts.iter().map(|(contract, roles)| format!("{} on {contract}", roles.join("+"))).collect();
     if each.is_empty() { "nothing".to_owned() } else { each.join(", ") }
 }

@@ -40,10 +40,8 @@ pub(crate) async fn run(arguments: ContractArguments, output: Output) -> anyhow:
             for (id, packages) in &contracts {
                 table.row(&[id, packages]);
             }
-            let listed: Vec<_> = contracts
-                .iter()
-                .map(|(id, packages)| json!({ "contractId": id, "packages": packages }))
-                .collect();
+            let listed: Vec<_> =
+                contracts.iter().map(|(id, packages)| json!({ "contractId": id, "packages": packages })).collect();
             output.result(&json!({ "contracts": listed }), &table.text("no contracts"))
         }
     }

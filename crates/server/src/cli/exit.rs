@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use dipper_core::administration::AdministrationError;
 use dipper_core::index::IndexError;
 use dipper_core::ingest::IngestError;
+use dipper_core::verify::VerifyError;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,9 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = cause.downcast_ref::<IngestError>() {
         return super::ingest::exit_of(error);
+    }
+    if let Some(VerifyError::PackageUnknown(_)) = cause.downcast_ref::<VerifyError>() {
+        return Some(Exit::NotFound);
     }
     if let Some(IndexError::ContractUnknown(_)) = cause.downcast_ref::<IndexError>() {
         return Some(Exit::NotFound);

@@ -18,6 +18,7 @@ mod output;
 mod package;
 mod remote;
 mod serve;
+mod verify;
 mod webhook;
 
 use std::process::ExitCode;
@@ -25,8 +26,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::exit::Exit;
-pub(crate) use self::remote::VARIABLES as CLIENT_VARIABLES;
 use self::output::Output;
+pub(crate) use self::remote::VARIABLES as CLIENT_VARIABLES;
 
 const AFTER_HELP: &str = "\
 Commands of the operator take --data DIR and --config FILE, and work beside a running server on the same data \
@@ -52,6 +53,8 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Store a directory or a bag as a package, or as a new version of one
     Ingest(ingest::IngestArguments),
+    /// Check the storage root, and read every stored byte against its digests
+    Verify(verify::VerifyArguments),
     /// Rebuild the catalogue from the storage root, or adopt a root that other software made
     Index(index::IndexArguments),
     /// Add and list contracts
@@ -109,6 +112,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(arguments) => serve::run(arguments, output).await,
         Command::Ingest(arguments) => ingest::run(arguments, output).await,
+        Command::Verify(arguments) => verify::run(arguments, output).await,
         Command::Index(arguments) => index::run(arguments, output).await,
         Command::Contract(arguments) => contract::run(arguments, output).await,
         Command::Client(arguments) => client::run(arguments, output).await,

@@ -70,7 +70,7 @@ pub(crate) struct Dissemination {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DeliveredFile {
     #[serde(rename = "downloadURL")]
-    pub(crate) download_url: Url,
+    pub(crate) download_url: String,
     pub(crate) filename: String,
     pub(crate) filesize: u64,
     pub(crate) checksum: String,

@@ -38,11 +38,23 @@ const TOKEN_VARIABLE: &str = "DIPPER_TOKEN";
 #[derive(Debug, Args)]
 pub(crate) struct ServerArguments {
     /// The server's address, such as <https://dipper.example.org>
-    #[arg(long, value_name = "URL", env = "DIPPER_SERVER", default_value = "http://127.0.0.1:8080", help_heading = "Server")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DIPPER_SERVER",
+        default_value = "http://127.0.0.1:8080",
+        help_heading = "Server"
+    )]
     server: Url,
 
     /// Where the server has the DPS dissemination service
-    #[arg(long, value_name = "PATH", env = "DIPPER_DPS_BASE_PATH", default_value = "/dps-submission", help_heading = "Server")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "DIPPER_DPS_BASE_PATH",
+        default_value = "/dps-submission",
+        help_heading = "Server"
+    )]
     base_path: String,
 
     /// The client's identifier

@@ -32,7 +32,6 @@ struct Description {
 }
 
 /// A file that is being fetched, open for its next bytes.
-#[derive(Debug)]
 pub(crate) struct Part {
     target: PathBuf,
     path: PathBuf,
@@ -76,9 +75,8 @@ impl Part {
     fn take_up(&mut self) -> io::Result<()> {
         let noted = std::fs::read(self.description_path()).ok();
         let noted: Option<Description> = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let fits = noted.filter(|noted| {
-            noted.bytes == self.description.bytes && noted.checksum == self.description.checksum
-        });
+        let fits =
+            noted.filter(|noted| noted.bytes == self.description.bytes && noted.checksum == self.description.checksum);
         let Some(noted) = fits.filter(|_| self.file.metadata().is_ok_and(|data| data.len() <= self.expected.len))
         else {
             return self.restart();
@@ -210,7 +208,7 @@ mod tests {
         let mut part = Part::open(&target, expected(b"hello world"))?;
         part.note_etag(Some("\"1\"".to_owned()))?;
         part.append(b"hello")?;
-        let refused = Part::open(&target, expected(b"hello world")).expect_err("it is locked");
+        let refused = Part::open(&target, expected(b"hello world")).err().expect("it is locked");
         assert_eq!(crate::cli::exit::exit_of(&refused), Exit::Again);
         drop(part);
 
