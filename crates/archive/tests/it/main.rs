@@ -1,6 +1,15 @@
-//! The integration tests of this crate, in one binary.
+//! The tests of this crate against the real thing: files, tars, and other people's tools.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may end where it stands, and what it lays out need not survive a power cut"
+)]
 
 mod ocfl_conformance;
+mod ocfl_inventory;
 mod ocfl_layout;
 mod ocfl_peers;
 mod ocfl_read;
