@@ -203,6 +203,11 @@ pub(crate) fn code(body: &Value) -> &str {
 }
 
 impl Server {
+    /// A client with a token from elsewhere.
+    pub(crate) fn caller_with(&self, token: String) -> Caller<'_> {
+        Caller { server: self, token }
+    }
+
     /// Another client of contract 2d17, for a test that looks again later.
     pub(crate) async fn token_of(&self, id: &str) -> Caller<'_> {
         self.caller(id, &[("2d17", Role::Read)]).await
