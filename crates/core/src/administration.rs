@@ -11,9 +11,10 @@ use crate::caller::{Grants, Role};
 use crate::db::contracts::Client;
 use crate::db::events::Event;
 use crate::db::notices::{Attempt, Notice};
+use crate::db::packages::{Package, Version};
 use crate::db::steps::StepCount;
 use crate::db::webhooks::Webhook;
-use crate::db::{DatabaseError, contracts, events, notices, steps, webhooks};
+use crate::db::{DatabaseError, contracts, events, notices, packages, steps, webhooks};
 use crate::egress::{Allowed, Refusal};
 use crate::ids;
 use crate::installation::Installation;
@@ -77,6 +78,7 @@ const CONTRACT: &str = "contract";
 const CLIENT: &str = "client";
 const WEBHOOK: &str = "webhook";
 const NOTICE: &str = "notice";
+const PACKAGE: &str = "package";
 
 impl Administration {
     /// The administration of an installation.
@@ -257,6 +259,26 @@ impl Administration {
     /// The newest events, of one order or package where they are given, oldest first.
     pub async fn event_list(&self, order_id: Option<&str>, package_id: Option<&str>, limit: u32) -> Result<Vec<Event>> {
         Ok(events::list(&self.installation.database, order_id, package_id, limit).await?)
+    }
+
+    /// Packages of one contract, or of all, sorted by identifier; at most `limit` of them after the package `after`.
+    pub async fn package_list(
+        &self,
+        contract_id: Option<&str>,
+        object_id: Option<&str>,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Package>> {
+        let contract_ids = contract_id.map(|id| [id]);
+        let contract_ids = contract_ids.as_ref().map(<[&str; 1]>::as_slice);
+        Ok(packages::list(&self.installation.database, contract_ids, object_id, after, limit).await?)
+    }
+
+    /// A package with its versions, oldest first.
+    pub async fn package_get(&self, id: &str) -> Result<(Package, Vec<Version>)> {
+        let found = packages::get(&self.installation.database, id).await?;
+        let package = found.ok_or_else(|| unknown(PACKAGE, id))?;
+        Ok((package, packages::versions(&self.installation.database, id).await?))
     }
 
     /// How many steps are ready, waiting, leased or dead, and how old the oldest of each is.

@@ -4,6 +4,7 @@
 //! core and the answer back into its own words. [`serve`] puts the parts together.
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod http;

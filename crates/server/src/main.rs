@@ -1,3 +1,7 @@
 //! The `dipper` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dipper_server::cli::main()
+}

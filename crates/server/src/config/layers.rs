@@ -12,6 +12,8 @@ use super::{ConfigError, DEFAULTS, Problem, Settings};
 const PREFIX: &str = "DIPPER_";
 /// Read before the settings are, so it is no setting itself.
 const CONFIG_VARIABLE: &str = "DIPPER_CONFIG";
+/// Read by the commands of a client, which may run where a server's settings are.
+const CLIENT_VARIABLES: [&str; 7] = crate::cli::CLIENT_VARIABLES;
 
 /// Where settings come from besides the defaults.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +47,7 @@ impl Sources {
                     Ok(value) => later.push((key.path.clone(), value)),
                     Err(message) => problems.push(Problem { key: name.clone(), message }),
                 },
-                None if name == CONFIG_VARIABLE => {}
+                None if name == CONFIG_VARIABLE || CLIENT_VARIABLES.contains(&name.as_str()) => {}
                 None => problems.push(Problem { key: name.clone(), message: known.unknown_variable(name) }),
             }
         }

@@ -1,0 +1,139 @@
+//! The command line: one file a subject.
+//!
+//! Commands of the operator (`contract`, `ingest`, …) open the data directory themselves and work beside a running
+//! server. Commands of a client (`order`, `status`, `fetch`) know nothing but the server's address, in `remote`.
+
+mod bar;
+mod client;
+mod completions;
+mod config;
+mod contract;
+mod exit;
+mod index;
+mod ingest;
+mod interrupt;
+mod local;
+mod look;
+mod output;
+mod package;
+mod remote;
+mod serve;
+mod verify;
+mod webhook;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::exit::Exit;
+use self::output::Output;
+pub(crate) use self::remote::VARIABLES as CLIENT_VARIABLES;
+
+const AFTER_HELP: &str = "\
+Commands of the operator take --data DIR and --config FILE, and work beside a running server on the same data \
+directory. Every setting can also come from the environment: see `dipper config default`.
+
+Results go to standard output, with --json as one JSON document; progress, logs and errors go to standard error.";
+
+/// Dipper keeps archival packages in OCFL storage roots and hands them out, verified, to the systems that ask.
+#[derive(Debug, Parser)]
+#[command(name = "dipper", version, after_help = AFTER_HELP, after_long_help = exit::help(AFTER_HELP))]
+pub(crate) struct Cli {
+    /// Print the result as one JSON document
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server: HTTP, workers and notices
+    Serve(serve::ServeArguments),
+    /// Store a directory or a bag as a package, or as a new version of one
+    Ingest(ingest::IngestArguments),
+    /// Check the storage root, and read every stored byte against its digests
+    Verify(verify::VerifyArguments),
+    /// Rebuild the catalogue from the storage root, or adopt a root that other software made
+    Index(index::IndexArguments),
+    /// Add and list contracts
+    Contract(contract::ContractArguments),
+    /// Add clients, and set what they may do
+    Client(client::ClientArguments),
+    /// Add webhooks, and look at what was sent to them
+    Webhook(webhook::WebhookArguments),
+    /// Find packages
+    Package(package::PackageArguments),
+    /// Show what happened to orders and packages
+    Events(look::EventsArguments),
+    /// Show how much work is waiting
+    Queue(look::QueueArguments),
+    /// Order a package from a running server
+    Order(remote::order::OrderArguments),
+    /// Show where an order stands
+    Status(remote::order::StatusArguments),
+    /// Fetch what an order delivered; goes on where an earlier fetch was cut off
+    Fetch(remote::fetch::FetchArguments),
+    /// Check or print settings
+    Config(config::ConfigArguments),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArguments),
+}
+
+/// Reads the command line, does what it says, and tells by the exit code how that went.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help that nobody reads to its end is no failure.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::report(&anyhow::Error::new(error).context("the runtime cannot be started")),
+    };
+    let done = runtime.block_on(run(cli));
+    // A blocked thread (a read of a dead network drive, say) must not keep the program from ending.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => Exit::Success.into(),
+        Err(error) => exit::report(&error),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let output = Output::new(cli.json);
+    if !matches!(cli.command, Command::Serve(_)) {
+        local::log_to_stderr();
+    }
+    match cli.command {
+        Command::Serve(arguments) => serve::run(arguments, output).await,
+        Command::Ingest(arguments) => ingest::run(arguments, output).await,
+        Command::Verify(arguments) => verify::run(arguments, output).await,
+        Command::Index(arguments) => index::run(arguments, output).await,
+        Command::Contract(arguments) => contract::run(arguments, output).await,
+        Command::Client(arguments) => client::run(arguments, output).await,
+        Command::Webhook(arguments) => webhook::run(arguments, output).await,
+        Command::Package(arguments) => package::run(arguments, output).await,
+        Command::Events(arguments) => look::events(arguments, output).await,
+        Command::Queue(arguments) => look::queue(arguments, output).await,
+        Command::Order(arguments) => remote::order::order(arguments, output).await,
+        Command::Status(arguments) => remote::order::status(arguments, output).await,
+        Command::Fetch(arguments) => remote::fetch::run(arguments, output).await,
+        Command::Config(arguments) => config::run(arguments, output),
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

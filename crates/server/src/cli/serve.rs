@@ -1,0 +1,38 @@
+//! `dipper serve`: the whole server in one process.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use serde_json::json;
+
+use super::interrupt;
+use super::local::LocalArguments;
+use super::output::Output;
+use crate::config::Settings;
+use crate::{log, serve};
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    #[command(flatten)]
+    local: LocalArguments,
+    /// The address and port to listen on; port 0 takes a free one [default: server.listen of the settings]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+}
+
+pub(crate) async fn run(arguments: ServeArguments, output: Output) -> anyhow::Result<()> {
+    let listen = arguments.listen.map(|listen| ("server.listen".to_owned(), listen.to_string()));
+    let settings = Settings::load(&arguments.local.sources(listen.into_iter().collect())?)?;
+    log::start(&settings.log)?;
+    let shutdown = interrupt::watch("stopping: running answers and steps are finished; again to stop at once")?;
+    let serving = serve::serve(settings, shutdown).await?;
+    // Scripts wait for this line: it comes once connections are taken.
+    let url = url(serving.addr);
+    output.result(&json!({ "listening": url }), &format!("listening on {url}\n"))?;
+    serving.finished().await
+}
+
+/// The address under which a server can be reached from this machine.
+pub(super) fn url(bound: SocketAddr) -> String {
+    if bound.ip().is_unspecified() { format!("http://localhost:{}", bound.port()) } else { format!("http://{bound}") }
+}
