@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use dipper_core::Role;
-use dipper_core::db::contracts;
 use dipper_core::db::packages::PackageState;
 use serde_json::json;
 
@@ -98,7 +97,8 @@ async fn a_flipped_bit_fails_the_dissemination_and_marks_the_package() {
     package.flip("representations/r1/b.txt", 2);
     let caller = server.caller("harvester", &[("2d17", Role::Read)]).await;
     let id = caller.order(&package.id).await;
-    server.work().await;
+    // Damage is looked at twice before it is believed.
+    server.work_twice().await;
     let failed = caller.dissemination(&id).await;
     assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("FAILED"), &json!("FIXITY_CHECK_FAILED")));
     assert!(failed["error"]["message"].as_str().expect("a message").contains("b.txt"), "{failed}");
@@ -116,7 +116,8 @@ async fn a_missing_file_fails_it_too() {
     dipper_archive::publish::remove_file(&package.content.join("METS.xml")).expect("removed");
     let caller = server.caller("harvester", &[("2d17", Role::Read)]).await;
     let id = caller.order(&package.id).await;
-    server.work().await;
+    // Damage is looked at twice before it is believed.
+    server.work_twice().await;
     assert_eq!(caller.dissemination(&id).await["status"], "FAILED");
 }
 
@@ -127,9 +128,7 @@ async fn what_is_no_longer_allowed_when_its_turn_comes_is_rejected() {
     let revoked = server.caller("revoked", &[("2d17", Role::Read)]).await;
     let other = server.caller("other", &[("2d17", Role::Read)]).await;
     let (first, second) = (revoked.order(&one.id).await, other.order(&two.id).await);
-    let mut transaction = server.database().begin().await.expect("begun");
-    assert!(contracts::revoke(&mut transaction, "revoked", "2d17", Role::Read).await.expect("revoked"));
-    transaction.commit().await.expect("committed");
+    assert!(server.administration().client_revoke("revoked", "2d17", Role::Read).await.expect("revoked"));
     server.package_state(&two.id, PackageState::Deleted, "on request").await;
     server.work().await;
     for (caller, id, code) in [(&other, &first, "ACCESS_DENIED"), (&other, &second, "ARCHIVE_NOT_PRESERVED")] {
