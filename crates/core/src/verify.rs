@@ -84,8 +84,7 @@ pub async fn verify(
     let (sender, mut findings) = mpsc::channel(FINDINGS_AHEAD);
     let context = Arc::clone(installation);
     let hash = !command.structure_only;
-    let checking =
-        tokio::task::spawn_blocking(move || check(&context, location.as_deref(), hash, &progress, &sender));
+    let checking = tokio::task::spawn_blocking(move || check(&context, location.as_deref(), hash, &progress, &sender));
     let mut report = VerifyReport::default();
     let mut batch = Vec::new();
     while findings.recv_many(&mut batch, FINDINGS_AHEAD).await > 0 {

@@ -2,7 +2,7 @@
 //!
 //! The order, each step durable before the next: staged files; inventory and sidecar in the version directory; the
 //! intent; the version directory (or the whole new object) renamed into place; the root inventory; its sidecar; the
-//! intent and the draft removed. Up to the intent a crash leaves the object as it was, and the draft to go on with;
+//! draft and the intent removed. Up to the intent a crash leaves the object as it was, and the draft to go on with;
 //! from the intent on, `recover` finishes what was begun.
 
 use std::collections::HashSet;
@@ -81,9 +81,10 @@ impl Draft<'_> {
             replace_root_inventory(self.root, &self.object_path, self.version, committed.inventory.algorithm())?;
         }
         fault::step()?;
-        Intent::clear(&self.place)?;
-        fault::step()?;
         drop_draft(&self.directory)?;
+        fault::step()?;
+        // Last: as long as the caller may not have learnt of the version, recovery tells of it.
+        Intent::clear(&self.place)?;
         self.root.learn(&self.id, &self.object_path);
         drop(self.lock);
         Ok(committed)

@@ -5,6 +5,7 @@ mod parse;
 mod shape;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -36,6 +37,8 @@ pub struct Inventory {
     versions: Vec<Version>,
     /// Sorted by name.
     fixity: Vec<FixityBlock>,
+    /// How the digests are written that have capitals in them: earlier inventories of the object have them so.
+    capitals: BTreeMap<Digest, Box<str>>,
 }
 
 /// One version of an object.

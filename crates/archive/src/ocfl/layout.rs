@@ -173,17 +173,21 @@ impl Layout {
         }
     }
 
-    /// The documents that declare the layout: `ocfl_layout.json`, and the path and text of `config.json`.
-    pub(crate) fn documents(&self) -> Result<[(String, Vec<u8>); 2], LayoutError> {
+    /// The documents that declare the layout: `ocfl_layout.json` and, when it has parameters, `config.json`.
+    pub(crate) fn documents(&self) -> Result<Vec<(String, Vec<u8>)>, LayoutError> {
         let layout = LayoutFile { extension: self.name().to_owned(), description: self.description().to_owned() };
         let text = |file: &str, document: Result<String, serde_json::Error>| {
             let malformed = |error: serde_json::Error| config_error(file, error.to_string());
             document.map(|text| (text + "\n").into_bytes()).map_err(malformed)
         };
-        let path = config_path(self.name());
-        let layout = text("ocfl_layout.json", serde_json::to_string_pretty(&layout))?;
-        let config = text(&path, serde_json::to_string_pretty(&self.config()))?;
-        Ok([("ocfl_layout.json".to_owned(), layout), (path, config)])
+        let mut documents =
+            vec![("ocfl_layout.json".to_owned(), text("ocfl_layout.json", serde_json::to_string_pretty(&layout))?)];
+        if *self != Layout::FlatDirect {
+            let path = config_path(self.name());
+            let config = text(&path, serde_json::to_string_pretty(&self.config()))?;
+            documents.push((path, config));
+        }
+        Ok(documents)
     }
 
     fn description(&self) -> &'static str {

@@ -2,6 +2,8 @@
 //! recovering from crashes, and validating all of it.
 
 mod commit;
+#[cfg(test)]
+mod crash_tests;
 pub mod error;
 pub mod inventory;
 mod journal;

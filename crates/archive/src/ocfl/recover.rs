@@ -77,9 +77,9 @@ impl StorageRoot {
                 };
                 let finished = change.finish()?;
                 fault::step()?;
-                Intent::clear(place)?;
-                fault::step()?;
                 drop_draft(change.draft)?;
+                fault::step()?;
+                Intent::clear(place)?;
                 finished.map_or(Outcome::RolledBack, Outcome::Committed)
             }
         };

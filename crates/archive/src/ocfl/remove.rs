@@ -56,7 +56,7 @@ pub(super) fn withdraw(root: &StorageRoot, place: &Place, intent: &Intent) -> Re
         None => root.storage().remove(&intent.object).map_err(Error::io(&intent.object))?,
     }
     fault::step()?;
-    Intent::clear(place)?;
+    publish::remove_tree(&removed).map_err(failed)?;
     fault::step()?;
-    publish::remove_tree(&removed).map_err(failed)
+    Intent::clear(place)
 }

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use dipper_archive::bagit::{Limits, ReadError, Report, validate};
 use dipper_archive::digest::Algorithm;
 use tempfile::TempDir;
 
 use crate::package_support::digest;
+use crate::peers::tool;
 
 /// The files of a bag.
 #[derive(Clone, Debug, Default)]
@@ -170,14 +170,6 @@ pub(crate) fn names(findings: &[dipper_archive::bagit::Finding]) -> Vec<String> 
 
 /// What `bagit.py --validate` says of a directory.
 pub(crate) fn peer_accepts(directory: &Path) -> (bool, String) {
-    static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
-    let peers = INSTALLED.get_or_init(|| {
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let output = Command::new(repository.join("tests/peers/install")).output().expect("the script runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        repository.join("target/peers/bin")
-    });
-    let mut command = Command::new(peers.join("python"));
-    let output = command.arg(peers.join("bagit.py")).arg("--validate").arg(directory).output().expect("it runs");
+    let output = Command::new(tool("bagit.py")).arg("--validate").arg(directory).output().expect("it runs");
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }

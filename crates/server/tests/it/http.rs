@@ -12,7 +12,7 @@ async fn probes_answer() {
         assert_eq!(answer.status(), 200, "{path}");
         assert_eq!(answer.text().await.expect("text"), r#"{"status":"ok"}"#);
     }
-    server.database.close().await;
+    server.database().close().await;
     let answer = server.get("/readyz").await;
     assert_eq!(answer.status(), 503);
     assert!(!answer.text().await.expect("text").contains("sql"));

@@ -16,15 +16,15 @@ use serde_json::{Value, json};
 
 /// A key of an issuer, with the public half as it is published.
 #[derive(Clone)]
-pub struct TestKey {
-    pub id: &'static str,
-    pub algorithm: Algorithm,
-    pub secret: EncodingKey,
-    pub public: Value,
+pub(crate) struct TestKey {
+    pub(crate) id: &'static str,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) secret: EncodingKey,
+    pub(crate) public: Value,
 }
 
 impl TestKey {
-    pub fn new(id: &'static str, algorithm: Algorithm) -> TestKey {
+    pub(crate) fn new(id: &'static str, algorithm: Algorithm) -> TestKey {
         let secret = match algorithm {
             Algorithm::RS256 | Algorithm::PS256 => {
                 let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
@@ -48,27 +48,27 @@ impl TestKey {
     }
 
     /// Signs whatever it is given.
-    pub fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         let mut header = Header::new(self.algorithm);
         header.kid = Some(self.id.to_owned());
         self.sign_with(&header, claims)
     }
 
-    pub fn sign_with(&self, header: &Header, claims: &Value) -> String {
+    pub(crate) fn sign_with(&self, header: &Header, claims: &Value) -> String {
         jsonwebtoken::encode(header, claims, &self.secret).expect("signed")
     }
 }
 
 /// The issuer.
-pub struct IssuerDouble {
-    pub url: String,
-    pub published: Arc<Mutex<Vec<Value>>>,
-    pub fetches: Arc<AtomicUsize>,
+pub(crate) struct IssuerDouble {
+    pub(crate) url: String,
+    pub(crate) published: Arc<Mutex<Vec<Value>>>,
+    pub(crate) fetches: Arc<AtomicUsize>,
 }
 
 impl IssuerDouble {
     /// Starts one with metadata in the OpenID place, or in that of RFC 8414.
-    pub async fn start(keys: &[TestKey], openid: bool) -> IssuerDouble {
+    pub(crate) async fn start(keys: &[TestKey], openid: bool) -> IssuerDouble {
         let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port");
         let url = format!("http://{}/realms/archive", listener.local_addr().expect("an address"));
         let published = Arc::new(Mutex::new(keys.iter().map(|key| key.public.clone()).collect::<Vec<_>>()));
@@ -92,16 +92,16 @@ impl IssuerDouble {
         IssuerDouble { url, published, fetches }
     }
 
-    pub fn fetched(&self) -> usize {
+    pub(crate) fn fetched(&self) -> usize {
         self.fetches.load(Ordering::SeqCst)
     }
 
-    pub fn publish(&self, keys: &[&TestKey]) {
+    pub(crate) fn publish(&self, keys: &[&TestKey]) {
         *self.published.lock().expect("unpoisoned") = keys.iter().map(|key| key.public.clone()).collect();
     }
 
     /// Claims that are all right.
-    pub fn claims(&self) -> Value {
+    pub(crate) fn claims(&self) -> Value {
         let now = jsonwebtoken::get_current_timestamp();
         json!({
             "iss": self.url,

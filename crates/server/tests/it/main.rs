@@ -1,9 +1,17 @@
 //! Tests of the server at its real boundary: a TCP listener on a port of its own, an HTTP client, a data directory.
+#![allow(clippy::expect_used, clippy::panic, reason = "in a test a failed expectation is the finding")]
 
+mod downloads;
+mod dps;
+mod dps_ends;
+mod dps_lists;
 mod http;
 mod issuer_double;
 mod listener;
 mod oauth;
 mod openapi;
+mod packages;
+mod receiver;
 mod support;
 mod tokens;
+mod webhooks;

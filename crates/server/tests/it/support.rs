@@ -1,33 +1,38 @@
-//! A whole server for one test: its own data directory, its own port.
+//! A whole server for one test: its own data directory, its own port, a clock that the test moves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use dipper_core::clients::Clients;
 use dipper_core::db::{Database, contracts};
+use dipper_core::installation::Installation;
 use dipper_core::secret::{self, Secret};
-use dipper_core::time::Timestamp;
+use dipper_core::time::{Clock, Timestamp};
+use dipper_core::worker::Worker;
 use dipper_core::{Grants, Role};
-use dipper_server::app::{App, Parts};
 use dipper_server::config::{Settings, Sources};
 use dipper_server::serve::{self, Serving};
-use reqwest::Response;
+use reqwest::{Method, Response};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+/// The longest that any condition may take. Nothing takes that long when all is well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A server that listens, and what is needed to look into it.
-pub struct Server {
-    pub url: String,
-    pub database: Database,
-    pub http: reqwest::Client,
-    pub data: tempfile::TempDir,
-    pub shutdown: CancellationToken,
-    pub serving: Serving,
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) http: reqwest::Client,
+    pub(crate) clock: Clock,
+    pub(crate) installation: Arc<Installation>,
+    pub(crate) data: tempfile::TempDir,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) serving: Serving,
 }
 
 /// Settings for a data directory, with changes as `("section.key", "value")`.
-pub fn settings(data: &tempfile::TempDir, changes: &[(&str, &str)]) -> Settings {
+fn settings(data: &tempfile::TempDir, changes: &[(&str, &str)]) -> Settings {
     let mut overrides = vec![
-        ("data_directory".to_owned(), data.path().display().to_string()),
+        ("data_directory".to_owned(), data.path().join("data").display().to_string()),
         ("server.listen".to_owned(), "127.0.0.1:0".to_owned()),
     ];
     overrides.extend(changes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
@@ -35,36 +40,48 @@ pub fn settings(data: &tempfile::TempDir, changes: &[(&str, &str)]) -> Settings 
 }
 
 impl Server {
-    pub async fn start(changes: &[(&str, &str)]) -> Server {
+    /// A server whose worker is driven by hand, with [`Server::work`].
+    pub(crate) async fn start(changes: &[(&str, &str)]) -> Server {
         let data = tempfile::tempdir().expect("a directory");
-        Server::start_in(data, changes).await
+        Server::start_in(data, changes, false).await
     }
 
-    pub async fn start_in(data: tempfile::TempDir, changes: &[(&str, &str)]) -> Server {
-        let settings = settings(&data, changes);
-        let database = Database::open(&data.path().join("dipper.db")).await.expect("a database");
-        let listener = serve::bind(&settings).await.expect("a port");
-        let probe = database.clone();
-        let parts = Parts {
-            public_url: settings.public_url(listener.local_addr().expect("an address")),
-            clients: Clients::new(database.clone()).expect("a decoy"),
-            ready: Arc::new(move || {
-                let probe = probe.clone();
-                Box::pin(async move { Ok(probe.check().await?) })
-            }),
-        };
-        let url = parts.public_url.clone();
-        let app = App::new(settings, parts).expect("an app");
+    /// A server that works and sends notices by itself.
+    pub(crate) async fn start_working(changes: &[(&str, &str)]) -> Server {
+        let data = tempfile::tempdir().expect("a directory");
+        Server::start_in(data, changes, true).await
+    }
+
+    pub(crate) async fn start_in(data: tempfile::TempDir, changes: &[(&str, &str)], working: bool) -> Server {
+        let clock = Clock::standing(Timestamp::now());
+        let server = serve::Server::open(settings(&data, changes), clock.clone()).await.expect("opened");
+        let url = server.public_url().to_owned();
+        let installation = server.installation().clone();
         let shutdown = CancellationToken::new();
-        let serving = serve::serve_on(listener, &app, shutdown.clone()).expect("served");
-        Server { url, database, http: reqwest::Client::new(), data, shutdown, serving }
+        let serving = match working {
+            true => server.start(shutdown.clone()),
+            false => server.start_listening(shutdown.clone()),
+        };
+        let serving = serving.expect("started");
+        Server { url, http: reqwest::Client::new(), clock, installation, data, shutdown, serving }
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.installation.database
+    }
+
+    /// Stops the server; the data directory stays.
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
+        self.shutdown.cancel();
+        self.serving.finished().await.expect("ended");
+        self.data
     }
 
     /// Adds a client and its contracts; returns the secret.
-    pub async fn client(&self, id: &str, grants: &[(&str, Role)]) -> Secret {
+    pub(crate) async fn client(&self, id: &str, grants: &[(&str, Role)]) -> Secret {
         let secret = secret::new_client_secret().expect("random");
         let hash = secret::hash(&secret).expect("hashed");
-        let mut transaction = self.database.begin().await.expect("begun");
+        let mut transaction = self.database().begin().await.expect("begun");
         for (contract_id, _) in grants {
             contracts::add(&mut transaction, contract_id, Timestamp::now()).await.expect("added");
         }
@@ -75,7 +92,7 @@ impl Server {
     }
 
     /// An access token of the embedded issuer.
-    pub async fn token(&self, id: &str, secret: &Secret) -> String {
+    pub(crate) async fn token(&self, id: &str, secret: &Secret) -> String {
         let form = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret.reveal())];
         let answer = self.http.post(format!("{}/oauth2/token", self.url)).form(&form).send().await.expect("sent");
         assert_eq!(answer.status(), 200);
@@ -83,12 +100,103 @@ impl Server {
         answer["access_token"].as_str().expect("a token").to_owned()
     }
 
-    pub async fn get(&self, path: &str) -> Response {
+    /// A client that has signed in.
+    pub(crate) async fn caller(&self, id: &str, grants: &[(&str, Role)]) -> Caller<'_> {
+        let secret = self.client(id, grants).await;
+        Caller { server: self, token: self.token(id, &secret).await }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.http.get(format!("{}{path}", self.url)).send().await.expect("sent")
+    }
+
+    /// Does every step that is ready; returns how many there were.
+    pub(crate) async fn work(&self) -> usize {
+        let mut steps = 0;
+        while self.work_once().await {
+            steps += 1;
+        }
+        steps
+    }
+
+    /// Does one step if one is ready.
+    pub(crate) async fn work_once(&self) -> bool {
+        let worker = Worker::new(self.installation.clone());
+        worker.run_one(&CancellationToken::new()).await.expect("the queue can be read")
     }
 }
 
+/// A client with a token.
+pub(crate) struct Caller<'a> {
+    server: &'a Server,
+    pub(crate) token: String,
+}
+
+/// Where the DPS service is found.
+pub(crate) const DPS: &str = "/dps-submission/v1";
+
+impl Caller<'_> {
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Response {
+        let request = self.server.http.request(method, format!("{}{DPS}{path}", self.server.url));
+        let request = request.bearer_auth(&self.token);
+        match body {
+            Some(body) => request.json(body).send(),
+            None => request.send(),
+        }
+        .await
+        .expect("sent")
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+        answer(self.ask(Method::GET, path, None).await).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        answer(self.ask(Method::POST, path, Some(body)).await).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> (u16, Value) {
+        answer(self.ask(Method::DELETE, path, None).await).await
+    }
+
+    /// Orders a package; returns the id of the dissemination.
+    pub(crate) async fn order(&self, archive_id: &str) -> String {
+        let (status, body) = self.post("/disseminations", &serde_json::json!({ "archiveId": archive_id })).await;
+        assert_eq!(status, 201, "{body}");
+        body["disseminationId"].as_str().expect("an id").to_owned()
+    }
+
+    pub(crate) async fn dissemination(&self, id: &str) -> Value {
+        let (status, body) = self.get(&format!("/disseminations/{id}")).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// The link of the only file of a dissemination.
+    pub(crate) async fn link(&self, id: &str) -> String {
+        let body = self.dissemination(id).await;
+        body["files"][0]["downloadURL"].as_str().unwrap_or_else(|| panic!("no link in {body}")).to_owned()
+    }
+}
+
+async fn answer(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    (status, response.json().await.expect("JSON"))
+}
+
 /// The text of a header, empty when it is not there.
-pub fn header(response: &Response, name: &str) -> String {
+pub(crate) fn header(response: &Response, name: &str) -> String {
     response.headers().get(name).map(|value| value.to_str().expect("text").to_owned()).unwrap_or_default()
+}
+
+/// The code of an error answer.
+pub(crate) fn code(body: &Value) -> &str {
+    body["error"]["code"].as_str().unwrap_or_default()
+}
+
+impl Server {
+    /// Another client of contract 2d17, for a test that looks again later.
+    pub(crate) async fn token_of(&self, id: &str) -> Caller<'_> {
+        self.caller(id, &[("2d17", Role::Read)]).await
+    }
 }

@@ -50,6 +50,7 @@ fn assemble(mut document: Document, collector: &mut Collector) -> Option<Invento
     content_paths(&manifest, &raw_versions, directory, collector);
     digest_usage(algorithm, collector);
     let (algorithm, head) = (algorithm?, head?);
+    let capitals = collector.capitals();
     let layout = Manifest::new(manifest, collector);
     let fixity = fixity_blocks(document.fixity, &layout, spec, collector);
     let versions = raw_versions.into_iter().filter_map(|version| finish_version(version, &layout, collector)).collect();
@@ -64,6 +65,7 @@ fn assemble(mut document: Document, collector: &mut Collector) -> Option<Invento
         content_paths: layout.content_paths,
         versions,
         fixity,
+        capitals,
     })
 }
 

@@ -31,6 +31,7 @@ pub struct InventoryBuilder {
     manifest: BTreeMap<Digest, Vec<Box<str>>>,
     versions: Vec<(VersionNumber, VersionRecord, Vec<(Arc<str>, Digest)>)>,
     fixity: BTreeMap<String, Vec<(Box<str>, Digest)>>,
+    capitals: BTreeMap<Digest, Box<str>>,
 }
 
 impl InventoryBuilder {
@@ -44,6 +45,7 @@ impl InventoryBuilder {
             manifest: BTreeMap::new(),
             versions: Vec::new(),
             fixity: BTreeMap::new(),
+            capitals: BTreeMap::new(),
         }
     }
 
@@ -53,6 +55,7 @@ impl InventoryBuilder {
         builder.spec = inventory.spec;
         builder.algorithm = inventory.algorithm;
         builder.content_directory.clone_from(&inventory.content_directory);
+        builder.capitals.clone_from(&inventory.capitals);
         for (digest, path) in inventory.manifest() {
             builder.add_content(*digest, path);
         }
@@ -132,6 +135,7 @@ impl InventoryBuilder {
             content_paths,
             versions,
             fixity,
+            capitals: self.capitals,
         })
     }
 }
@@ -173,7 +177,7 @@ impl Serialize for Document<'_> {
             map.serialize_entry("contentDirectory", name)?;
         }
         map.serialize_entry("versions", &Versions(inventory))?;
-        map.serialize_entry("manifest", &Groups(inventory.manifest()))?;
+        map.serialize_entry("manifest", &Groups(inventory.manifest(), &inventory.capitals))?;
         if !inventory.fixity.is_empty() {
             map.serialize_entry("fixity", &Fixity(inventory))?;
         }
@@ -216,7 +220,7 @@ impl Serialize for Block<'_> {
         order.sort_by_key(|entry| entry.digest);
         let state =
             order.iter().filter_map(|entry| Some((inventory.digests.get(entry.digest as usize)?, entry.path.as_ref())));
-        map.serialize_entry("state", &Groups(state))?;
+        map.serialize_entry("state", &Groups(state, &inventory.capitals))?;
         map.end()
     }
 }
@@ -238,16 +242,16 @@ impl Serialize for Fixity<'_> {
         for block in &inventory.fixity {
             let mut values: Vec<_> = inventory.fixity_values(block).map(|(path, digest)| (digest, path)).collect();
             values.sort_unstable();
-            map.serialize_entry(&block.name, &Groups(values.into_iter()))?;
+            map.serialize_entry(&block.name, &Groups(values.into_iter(), &BTreeMap::new()))?;
         }
         map.end()
     }
 }
 
 /// Digests with their paths, neighbours of the same digest in one list.
-struct Groups<I>(I);
+struct Groups<'a, I>(I, &'a BTreeMap<Digest, Box<str>>);
 
-impl<'a, I: Iterator<Item = (&'a Digest, &'a str)> + Clone> Serialize for Groups<I> {
+impl<'a, I: Iterator<Item = (&'a Digest, &'a str)> + Clone> Serialize for Groups<'_, I> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         let mut entries = self.0.clone().peekable();
@@ -257,7 +261,10 @@ impl<'a, I: Iterator<Item = (&'a Digest, &'a str)> + Clone> Serialize for Groups
             while let Some((_, path)) = entries.next_if(|(next, _)| *next == digest) {
                 paths.push(path);
             }
-            map.serialize_entry(&Shown(digest), &paths)?;
+            match self.1.get(digest) {
+                Some(written) => map.serialize_entry(written, &paths)?,
+                None => map.serialize_entry(&Shown(digest), &paths)?,
+            }
             paths.clear();
         }
         map.end()

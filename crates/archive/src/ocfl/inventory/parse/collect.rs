@@ -75,6 +75,17 @@ impl Case {
     }
 }
 
+impl Case {
+    /// A digest with capitals where this has them.
+    fn of_digest(self, digest: &Digest) -> String {
+        let text = digest.to_string();
+        let is_capital = |index: usize| self.0.checked_shr(index as u32).unwrap_or(0) & 1 == 1;
+        let write =
+            |(index, letter): (usize, char)| if is_capital(index) { letter.to_ascii_uppercase() } else { letter };
+        text.chars().enumerate().map(write).collect()
+    }
+}
+
 /// What is found along the way.
 #[derive(Default)]
 pub(super) struct Collector {
@@ -103,6 +114,15 @@ impl Collector {
             }
         }
         self.findings
+    }
+
+    /// The digests of the manifest that are not written in small letters.
+    pub(super) fn capitals(&self) -> BTreeMap<Digest, Box<str>> {
+        let written = |slot: &Slot| {
+            let case = slot.in_manifest.filter(|case| case.0 != 0)?;
+            Some((slot.digest, case.of_digest(&slot.digest).into_boxed_str()))
+        };
+        self.slots.iter().filter_map(written).collect()
     }
 
     fn slot(&mut self, text: &str) -> Option<u32> {

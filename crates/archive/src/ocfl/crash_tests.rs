@@ -1,0 +1,228 @@
+//! Crashes between any two steps of a change, and of the recovery from it.
+
+#![allow(clippy::disallowed_methods, reason = "tests make damaged trees, which nothing else should")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::staging::fault;
+use super::*;
+use crate::storage::{LocalStorage, Storage};
+
+struct Archive {
+    _directory: tempfile::TempDir,
+    storage: Arc<dyn Storage>,
+    root: StorageRoot,
+    path: std::path::PathBuf,
+}
+
+impl Archive {
+    fn new() -> Archive {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("root");
+        std::fs::create_dir(&path).unwrap();
+        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(&path).unwrap());
+        let root = StorageRoot::create(Arc::clone(&storage), &directory.path().join("staging"), Layout::default());
+        Archive { _directory: directory, root: root.unwrap(), storage, path }
+    }
+
+    /// Begins a version with the files, and commits it.
+    fn put(&self, files: &[(&str, &str)]) -> Result<Committed> {
+        let draft = self.root.draft("urn:a", &DraftOptions { session: "s", start: Start::Empty, fixity: &[] })?;
+        for (path, text) in files {
+            if draft.take_staged(path, text)?.is_none() {
+                draft.add(path, &mut text.as_bytes(), &Expected::default(), text)?;
+            }
+        }
+        let created = "2026-01-31T08:00:00Z".to_owned();
+        draft.commit(VersionRecord { created, message: None, user: None })
+    }
+
+    fn head(&self) -> Option<u32> {
+        match self.root.object("urn:a") {
+            Ok(object) => Some(object.inventory().head().number()),
+            Err(Error::NoSuchObject { .. }) => None,
+            Err(error) => panic!("a reader is disturbed: {error}"),
+        }
+    }
+
+    fn assert_valid(&self) {
+        let report = validate_root(&self.storage, &ValidateOptions::default()).unwrap();
+        assert!(report.is_valid(), "{:#?}", report.problems);
+    }
+
+    fn assert_staging_is_empty(&self) {
+        let files = |name: &str| std::fs::read_dir(self.root.staging().join(name)).map_or(0, Iterator::count);
+        assert_eq!((files("locks"), files("intents"), files("removed")), (0, 0, 0));
+    }
+
+    /// Recovers, with crashes after ever more steps of the recovery itself.
+    fn recover(&self) -> Vec<Recovered> {
+        for steps in 0.. {
+            fault::after(Some(steps));
+            let recovered = self.root.recover(None);
+            fault::after(None);
+            match recovered {
+                Ok(recovered) => return recovered,
+                Err(Error::Io { path, .. }) if path == "fault" => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        unreachable!()
+    }
+}
+
+/// Runs a change with a crash after every number of steps; `check` gets the head after recovery and whether the
+/// recovery told of the object.
+fn crash_everywhere(
+    prepare: impl Fn(&Archive),
+    change: impl Fn(&Archive) -> Result<()>,
+    check: impl Fn(&Archive, Option<u32>),
+) -> u32 {
+    for steps in 0.. {
+        let archive = Archive::new();
+        prepare(&archive);
+        let before = archive.head();
+        fault::after(Some(steps));
+        let result = change(&archive);
+        fault::after(None);
+        let done = result.is_ok();
+        // A reader in between finds the object before or after the change, and never an error.
+        let between = archive.head();
+        let recovered = archive.recover();
+        let after = archive.head();
+        if between != before {
+            assert_eq!(between, after, "a change that was visible went away");
+        }
+        if !done {
+            // Whoever keeps a catalogue learns of every change that its maker could not tell of.
+            assert_eq!(recovered.first().map(|found| found.id.as_str()), (after != before).then_some("urn:a"));
+        }
+        archive.assert_valid();
+        archive.assert_staging_is_empty();
+        check(&archive, after);
+        assert!(archive.root.recover(None).unwrap().is_empty());
+        if done {
+            return steps;
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_first_version_is_there_whole_or_not_at_all() {
+    let files = [("a", "1"), ("b/c", "2")];
+    let steps = crash_everywhere(
+        |_| {},
+        |archive| archive.put(&files).map(|_| ()),
+        |archive, head| {
+            if head.is_none() {
+                assert_eq!(archive.put(&files).unwrap().version.number(), 1);
+            }
+            archive.assert_valid();
+        },
+    );
+    assert!(steps >= 6, "only {steps} steps");
+}
+
+#[test]
+fn a_later_version_is_there_whole_or_not_at_all() {
+    let (first, second) = ([("a", "1")], [("a", "2"), ("d/new", "3")]);
+    let steps = crash_everywhere(
+        |archive| {
+            archive.put(&first).unwrap();
+        },
+        |archive| archive.put(&second).map(|_| ()),
+        |archive, head| {
+            if head == Some(1) {
+                assert_eq!(archive.put(&second).unwrap().version.number(), 2);
+            }
+            assert_eq!(archive.head(), Some(2));
+            assert_eq!(archive.put(&first).unwrap().version.number(), 3);
+            archive.assert_valid();
+        },
+    );
+    assert!(steps >= 8, "only {steps} steps");
+}
+
+#[test]
+fn a_removal_is_done_or_not_begun() {
+    let steps = crash_everywhere(
+        |archive| {
+            archive.put(&[("a", "1")]).unwrap();
+        },
+        |archive| archive.root.remove("urn:a"),
+        |archive, head| {
+            assert_eq!(head, None);
+            assert_eq!(archive.put(&[("again", "1")]).unwrap().version.number(), 1);
+        },
+    );
+    assert!(steps >= 3, "only {steps} steps");
+}
+
+#[test]
+fn a_root_inventory_that_was_cut_off_is_written_again() {
+    for torn in ["inventory.json", "inventory.json.sha512"] {
+        let archive = Archive::new();
+        let object = archive.path.join(archive.put(&[("a", "1")]).unwrap().path);
+        // Four steps to the intent, and the one after it is the rename.
+        fault::after(Some(4));
+        let result = archive.put(&[("a", "2")]);
+        fault::after(None);
+        assert!(result.is_err() && object.join("v2").exists());
+        assert_eq!(archive.head(), Some(1));
+        // What a crash inside the writing of a file leaves: a part beside it, and old or new under the name.
+        std::fs::write(object.join(format!(".{torn}.1-1.part")), "half").unwrap();
+        if torn == "inventory.json.sha512" {
+            std::fs::copy(object.join("v2/inventory.json"), object.join("inventory.json")).unwrap();
+        }
+        let recovered = archive.recover();
+        let version = VersionNumber::new(2);
+        assert_eq!(recovered.first().map(|recovered| recovered.outcome), Some(Outcome::Committed(version)));
+        assert_eq!(archive.head(), Some(2));
+        archive.assert_valid();
+    }
+}
+
+#[test]
+fn a_change_of_a_living_process_is_left_alone() {
+    let archive = Archive::new();
+    archive.put(&[("a", "1")]).unwrap();
+    let draft = archive.root.draft("urn:a", &DraftOptions { session: "t", start: Start::Head, fixity: &[] }).unwrap();
+    std::fs::create_dir_all(archive.root.staging().join("intents")).unwrap();
+    let intent = staging::Intent {
+        id: "urn:a".to_owned(),
+        object: archive.root.object("urn:a").unwrap().path().to_owned(),
+        change: staging::Change::Remove,
+    };
+    intent.write(&staging::Place::new(archive.root.staging(), "urn:a")).unwrap();
+    assert!(archive.root.recover(None).unwrap().is_empty());
+    drop(draft);
+    assert_eq!(archive.root.recover(None).unwrap()[0].outcome, Outcome::Removed);
+}
+
+#[test]
+fn another_writers_version_is_not_overwritten_by_recovery() {
+    let archive = Archive::new();
+    let object = archive.path.join(archive.put(&[("a", "1")]).unwrap().path);
+    // Up to the intent, not to the rename.
+    for steps in 0..20 {
+        fault::after(Some(steps));
+        let _ = archive.put(&[("a", "ours")]);
+        fault::after(None);
+        if Path::new(&archive.root.staging().join("intents")).read_dir().is_ok_and(|mut found| found.next().is_some()) {
+            break;
+        }
+    }
+    assert!(!object.join("v2").exists());
+    assert!(matches!(archive.put(&[("a", "x")]), Err(Error::Unrecovered { .. })));
+    let other = archive.root.staging().with_file_name("other staging");
+    let theirs = StorageRoot::open(Arc::clone(&archive.storage), &other).unwrap();
+    let draft = theirs.draft("urn:a", &DraftOptions { session: "s", start: Start::Empty, fixity: &[] }).unwrap();
+    draft.add("a", &mut "theirs".as_bytes(), &Expected::default(), "").unwrap();
+    let created = "2026-01-31T08:00:00Z".to_owned();
+    let committed = draft.commit(VersionRecord { created, message: None, user: None }).unwrap();
+    assert_eq!(archive.root.recover(None).unwrap()[0].outcome, Outcome::RolledBack);
+    assert_eq!(archive.root.object("urn:a").unwrap().inventory_digest(), &committed.inventory_digest);
+    archive.assert_valid();
+}

@@ -1,0 +1,34 @@
+//! Other people's validators as judges. They are installed when a test first asks for them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A tool of the peers that `tests/peers/install` installs.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    let installer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/install");
+    let installed = Command::new(&installer).output().unwrap();
+    assert!(installed.status.success(), "{}: {}", installer.display(), told(&installed));
+    let tool = Path::new(String::from_utf8(installed.stdout).unwrap().trim_end()).join("bin").join(name);
+    assert!(tool.is_file(), "{} is not installed", tool.display());
+    tool
+}
+
+/// Has `ocfl-validate.py` judge objects or storage roots; all must be valid, and without warnings.
+pub(crate) fn ocfl_validate(paths: &[PathBuf]) {
+    for some in paths.chunks(100) {
+        let judged = Command::new(tool("ocfl-validate.py")).args(some).output().unwrap();
+        let text = told(&judged);
+        assert!(judged.status.success(), "{text}");
+        assert!(!text.contains("[E") && !text.contains("[W"), "{text}");
+    }
+}
+
+/// Whether `ocfl-validate.py` takes an object or storage root for valid, and what it says.
+pub(crate) fn ocfl_judgement(path: &Path) -> (bool, String) {
+    let judged = Command::new(tool("ocfl-validate.py")).arg(path).output().unwrap();
+    (judged.status.success(), told(&judged))
+}
+
+fn told(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
