@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::config::Settings;
 use crate::dialect::dps;
-use crate::http::limit::RateLimit;
+use crate::http::limit::{ByAddress, RateLimit};
 use crate::http::refusal::Shapes;
 use crate::http::{self, Common, download, health, openapi};
 use crate::signin::issuer::{self, Issuer};
@@ -135,7 +135,14 @@ impl App {
                 ("/oauth2".to_owned(), issuer::SHAPE),
                 (settings.dps.base_path.clone(), dps::SHAPE),
             ]),
-            limit: self.0.gate.limit.clone(),
+            limit: ByAddress {
+                limit: self.0.gate.limit.clone(),
+                except: Arc::new(vec![
+                    format!("{}/", settings.dps.base_path),
+                    "/healthz".to_owned(),
+                    "/readyz".to_owned(),
+                ]),
+            },
             timeout: settings.request_timeout(),
             max_body_bytes: settings.server.max_body_bytes,
         };

@@ -2,7 +2,9 @@
 
 use std::io::IsTerminal;
 
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -11,18 +13,27 @@ use crate::config::{LogFormat, LogSettings};
 /// Begins to log to standard error. Fails when that was done before, or the filter is none.
 pub fn start(settings: &LogSettings) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().parse(&settings.level)?;
-    let json = match settings.format {
+    let as_json = match settings.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
-    let registry = tracing_subscriber::registry().with(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    if json {
-        // The fields of a line lie on top, and those of its request beside them, so that every line has its id.
-        registry.with(lines.json().flatten_event(true).with_current_span(true).with_span_list(false)).try_init()?;
+    if as_json {
+        json(filter, std::io::stderr).try_init()?;
     } else {
-        registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init()?;
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = lines.with_ansi(std::io::stderr().is_terminal());
+        tracing_subscriber::registry().with(filter).with(lines).try_init()?;
     }
     Ok(())
+}
+
+/// One JSON object a line: the fields of the line on top, and under `spans` what it belongs to, such as the request
+/// with its id.
+pub fn json<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).json().flatten_event(true);
+    tracing_subscriber::registry().with(filter).with(lines.with_current_span(false).with_span_list(true))
 }

@@ -11,6 +11,7 @@ use dipper_core::installation::Installation;
 use dipper_core::intake::Intake;
 use dipper_core::link::Links;
 use dipper_core::notify::{NoticeRenderer, Notifier};
+use dipper_core::recovery;
 use dipper_core::time::Clock;
 use dipper_core::worker::Worker;
 use tokio::net::TcpListener;
@@ -53,6 +54,10 @@ impl Server {
         let base = Url::parse(&public_url).with_context(|| format!("{public_url} (server.public_url)"))?;
         let installation = Installation::open(settings.places(), settings.core(), clock).await?;
         let installation = Arc::new(installation);
+        // Safe to repeat, so one that cannot be finished now does not keep the rest from being served.
+        if let Err(error) = recovery::recover(&installation).await {
+            tracing::warn!(%error, "what a crash left could not be finished");
+        }
         let links = Links::new(&installation.key, base);
         let renderers: HashMap<&'static str, Box<dyn NoticeRenderer>> =
             HashMap::from([(dps::DIALECT, dps::renderer())]);

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header::AUTHORIZATION;
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use governor::clock::{Clock, DefaultClock};
@@ -65,18 +65,27 @@ impl RateLimit {
     }
 }
 
-/// Counts requests without a token for their address. Those with one are counted where the token is checked.
+/// What is counted for addresses.
+#[derive(Clone)]
+pub struct ByAddress {
+    /// Counts.
+    pub limit: Arc<RateLimit>,
+    /// The beginnings of routes that are not counted here: those of the contracts, whose permits count, and probes.
+    pub except: Arc<Vec<String>>,
+}
+
+/// Counts requests for the address that they come from.
 pub async fn limit_addresses(
-    State(limit): State<std::sync::Arc<RateLimit>>,
+    State(by_address): State<ByAddress>,
     peer: Option<axum::Extension<ConnectInfo<Peer>>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let probe = matches!(request.uri().path(), "/healthz" | "/readyz");
-    if !probe
-        && !request.headers().contains_key(AUTHORIZATION)
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let except = by_address.except.iter().any(|beginning| route.starts_with(beginning.as_str()));
+    if !except
         && let Some(axum::Extension(ConnectInfo(Peer(peer)))) = peer
-        && let Err(refusal) = limit.count(&Counted::address(peer.ip()))
+        && let Err(refusal) = by_address.limit.count(&Counted::address(peer.ip()))
     {
         return refusal.into_response();
     }

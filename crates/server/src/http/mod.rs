@@ -13,7 +13,6 @@ mod stall;
 pub mod trace;
 
 use std::any::Any;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -25,7 +24,7 @@ use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use input::BodyLimit;
-use limit::RateLimit;
+use limit::ByAddress;
 use refusal::{Refusal, Shapes};
 
 /// What is done for every request.
@@ -34,7 +33,7 @@ pub struct Common {
     /// The error shapes of the contracts.
     pub shapes: Shapes,
     /// Counts requests.
-    pub limit: Arc<RateLimit>,
+    pub limit: ByAddress,
     /// How long a request may take up to the first byte of its answer.
     pub timeout: Duration,
     /// The longest body that is read.

@@ -39,8 +39,9 @@ pub fn empty(embedded_issuer: bool) -> OpenApi {
 /// The document and the pages.
 pub fn pages(document: OpenApi) -> Router {
     let document = Arc::new(document);
+    // Relative addresses: a proxy may put the server below a path of its own.
     // `none`: otherwise the page would have the document checked by a server of its makers.
-    let config = Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true);
+    let config = Config::from("../openapi.json").validator_url("none").try_it_out_enabled(true);
     let config = Arc::new(config.persist_authorization(false));
     let page = move |path: String| {
         let config = config.clone();
@@ -49,7 +50,7 @@ pub fn pages(document: OpenApi) -> Router {
     let index = page.clone();
     Router::new()
         .route("/openapi.json", get(async move || Json(document.as_ref()).into_response()))
-        .route("/swagger", get(async || (StatusCode::PERMANENT_REDIRECT, [(LOCATION, "/swagger/")])))
+        .route("/swagger", get(async || (StatusCode::PERMANENT_REDIRECT, [(LOCATION, "swagger/")])))
         .route("/swagger/", get(move || index("index.html".to_owned())))
         .route("/swagger/{file}", get(move |Path(path): Path<String>| page(path)))
 }

@@ -75,8 +75,8 @@ where
         let caller = match signed_in {
             Ok(caller) => caller,
             Err(refusal) => {
-                // Whoever tries tokens out is slowed down by address. (Requests without a token already are.)
-                if let Some(peer) = peer.filter(|_| parts.headers.contains_key(AUTHORIZATION)) {
+                // Whoever has no good token is counted by address.
+                if let Some(peer) = peer {
                     gate.limit.count(&Counted::address(peer))?;
                 }
                 return Err(refusal);

@@ -98,7 +98,8 @@ async fn a_flipped_bit_fails_the_dissemination_and_marks_the_package() {
     package.flip("representations/r1/b.txt", 2);
     let caller = server.caller("harvester", &[("2d17", Role::Read)]).await;
     let id = caller.order(&package.id).await;
-    server.work().await;
+    // Damage is looked at twice before it is believed.
+    server.work_twice().await;
     let failed = caller.dissemination(&id).await;
     assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("FAILED"), &json!("FIXITY_CHECK_FAILED")));
     assert!(failed["error"]["message"].as_str().expect("a message").contains("b.txt"), "{failed}");
@@ -116,7 +117,8 @@ async fn a_missing_file_fails_it_too() {
     dipper_archive::publish::remove_file(&package.content.join("METS.xml")).expect("removed");
     let caller = server.caller("harvester", &[("2d17", Role::Read)]).await;
     let id = caller.order(&package.id).await;
-    server.work().await;
+    // Damage is looked at twice before it is believed.
+    server.work_twice().await;
     assert_eq!(caller.dissemination(&id).await["status"], "FAILED");
 }
 

@@ -1,5 +1,6 @@
 //! What every request gets: an id, headers, error shapes, limits.
 
+use dipper_core::Role;
 use serde_json::Value;
 
 use crate::support::{Server, header};
@@ -69,7 +70,22 @@ async fn an_address_that_asks_too_much_is_told_when_to_come_back() {
     let refused = server.get("/oauth2/jwks").await;
     assert_eq!((refused.status().as_u16(), header(&refused, "retry-after")), (429, "1".to_owned()));
     assert_eq!(server.get("/healthz").await.status(), 200, "probes are never refused");
-    // Tokens that are tried out count as well.
-    let tried = server.http.get(format!("{}/healthz", server.url)).bearer_auth("x").send().await.expect("sent");
-    assert_eq!(tried.status(), 200);
+    // An Authorization header is no way around it, and neither is trying tokens out.
+    for path in ["/oauth2/jwks", "/deliveries/0/1/a", "/nothing", "/dps-submission/v1/archives"] {
+        let tried = server.http.get(format!("{}{path}", server.url)).bearer_auth("x").send().await.expect("sent");
+        assert_eq!(tried.status(), 429, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_too_much_does_not_stand_in_the_way_of_others() {
+    let server = Server::start(&[("server.rate_limit_per_second", "1"), ("server.rate_limit_burst", "8")]).await;
+    let one = server.caller("one", &[("2d17", Role::Read)]).await;
+    let other = server.caller("other", &[("2d17", Role::Read)]).await;
+    let mut statuses = Vec::new();
+    for _ in 0..9 {
+        statuses.push(one.get("/archives").await.0);
+    }
+    assert_eq!((statuses.first(), statuses.last()), (Some(&200), Some(&429)), "{statuses:?}");
+    assert_eq!(other.get("/archives").await.0, 200);
 }

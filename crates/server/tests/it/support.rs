@@ -119,6 +119,13 @@ impl Server {
         steps
     }
 
+    /// Does every step that is ready, and those that were put off once more when their time has come.
+    pub(crate) async fn work_twice(&self) {
+        self.work().await;
+        self.clock.advance(Duration::from_secs(10));
+        self.work().await;
+    }
+
     /// Does one step if one is ready.
     pub(crate) async fn work_once(&self) -> bool {
         let worker = Worker::new(self.installation.clone());

@@ -7,7 +7,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use dipper_server::http::limit::RateLimit;
+use dipper_server::http::limit::{ByAddress, RateLimit};
 use dipper_server::http::refusal::Shapes;
 use dipper_server::http::{self, Common};
 use dipper_server::signin::{Expectations, Gate, KeySource, Operator, Permit, Read, RemoteKeys, TokenVerifier, Write};
@@ -48,6 +48,7 @@ impl Guarded {
             .route("/operate", get(async |permit: Permit<Operator>| Json(permit.caller.client_id)))
             .with_state(State(Gate { verifier, limit: limit.clone() }));
         let timeout = std::time::Duration::from_secs(30);
+        let limit = ByAddress { limit, except: Arc::default() };
         let common = Common { shapes: Shapes::default(), limit, timeout, max_body_bytes: 1000 };
         let router = http::wrap(router, &common);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

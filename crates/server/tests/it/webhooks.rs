@@ -112,13 +112,19 @@ async fn a_delivery_is_told_with_links_that_work() {
 
 #[tokio::test]
 async fn failures_and_withdrawals_are_told_with_the_reason() {
-    let server = Server::start_working(&[ALLOW]).await;
+    let server = Server::start(&[ALLOW]).await;
     let mut receiver = Receiver::start(&[]).await;
     let package = server.small_package("2d17", "one").await;
     package.flip("METS.xml", 0);
     let caller = server.caller("harvester", &[("2d17", Role::Read)]).await;
     let (_, secret) = server.webhook("harvester", &receiver.url).await;
     let id = caller.order(&package.id).await;
+    drop(caller);
+    server.work_twice().await;
+    let data = server.stop().await;
+    // The notice was owed before the stop, and is sent by whoever comes next.
+    let server = Server::start_in(data, &[ALLOW], true).await;
+    server.later();
     let message = receiver.next().await;
     assert!(message.is_signed_with(secret.reveal()));
     let body = message.json();
