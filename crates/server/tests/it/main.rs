@@ -1,6 +1,11 @@
 //! Tests of the server at its real boundary: a TCP listener on a port of its own, an HTTP client, a data directory.
 #![allow(clippy::expect_used, clippy::panic, reason = "in a test a failed expectation is the finding")]
 
+mod cli;
+mod cli_demo;
+mod cli_fetch;
+mod cli_remote;
+mod cli_support;
 mod downloads;
 mod dps;
 mod dps_ends;

@@ -50,9 +50,10 @@ struct Story {
 
 impl Story {
     fn tell(self, name: &str, what: &str) -> anyhow::Result<()> {
-        let line = format!("{name:12}{what}");
+        let line = format!("{name:13}{what}");
+        let line = line.trim_end();
         if self.output.is_json() {
-            note(&line);
+            note(line);
             return Ok(());
         }
         print(&format!("{line}\n"))
@@ -65,20 +66,20 @@ pub(crate) async fn run(arguments: DemoArguments, output: Output) -> anyhow::Res
     let stop = interrupt::watch("stopping; again to stop at once")?;
     let (server, base_path) = open(&arguments).await?;
     let state = if known { "that was there is used" } else { "created: catalogue, keys, OCFL storage root" };
-    story.tell("installation", &format!(" {} {state}", arguments.data.display()))?;
+    story.tell("installation", &format!("{} {state}", arguments.data.display()))?;
     let setup = Setup::new(&server, base_path, &arguments.data).await?;
     setup.tell(story)?;
 
     let serving = server.start(stop.clone())?;
     let url = serve::url(serving.addr);
-    story.tell("server", &format!(" listening on {url}"))?;
+    story.tell("server", &format!("listening on {url}"))?;
     let tour = Tour::new(&setup, &url, story)?;
     let shown = tokio::select! {
         shown = tour.show(arguments.path.as_deref(), &stop) => shown,
         () = stop.cancelled() => Err(told(Exit::Interrupted, "interrupted: run the demo again to go on")),
     };
     let hinted = match shown {
-        Ok(packages) => hint(&setup, &url, &packages, output).map(|()| arguments.exit),
+        Ok(packages) => conclude(&setup, &url, &packages, &arguments, output).map(|()| arguments.exit),
         Err(error) => Err(error),
     };
     if matches!(hinted, Ok(false)) {
@@ -118,17 +119,28 @@ fn is_taken(error: &anyhow::Error) -> bool {
     causes.into_iter().any(|cause| cause.kind() == io::ErrorKind::AddrInUse)
 }
 
-fn hint(setup: &Setup, url: &str, packages: &[tour::Shown], output: Output) -> anyhow::Result<()> {
+/// Says what was shown, and what to try while the server is up.
+fn conclude(
+    setup: &Setup,
+    url: &str,
+    packages: &[tour::Shown],
+    arguments: &DemoArguments,
+    output: Output,
+) -> anyhow::Result<()> {
     let archive_id = packages.first().map(|package| package.archive_id.as_str()).unwrap_or_default();
     let secret_file = absolute(&setup.secret_file)?;
-    let text = hints::text(url, &setup.base_path, setup::CLIENT, &secret_file, archive_id);
     let document = json!({
         "listening": url,
         "clientId": setup::CLIENT,
         "clientSecretFile": secret_file.display().to_string(),
         "packages": packages.iter().map(tour::Shown::json).collect::<Vec<_>>(),
     });
-    output.result(&document, &format!("\n{text}\n"))
+    let mut text = String::new();
+    if !arguments.exit {
+        let hints = hints::text(url, &setup.base_path, setup::CLIENT, &secret_file, archive_id);
+        text = format!("\n{hints}\n");
+    }
+    output.result(&document, &text)
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {

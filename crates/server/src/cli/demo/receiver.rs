@@ -9,7 +9,6 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use dipper_core::secret::Secret;
@@ -18,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Where the receiver takes notices; also how the next demo finds the webhook of this one.
+/// Where notices are sent; also how the next demo finds the webhook of this one.
 pub(super) const PATH: &str = "/dipper-demo-notices";
 /// How far the clocks of sender and receiver may be apart.
 const TOLERANCE_SECONDS: u64 = 300;
@@ -72,7 +71,8 @@ impl Receiver {
         let key = BASE64_STANDARD.decode(encoded).context("the webhook's secret is not base 64")?;
         let (sender, notices) = mpsc::channel(NOTICES_KEPT);
         let checker = Checker { key: hmac::Key::new(hmac::HMAC_SHA256, &key), sender };
-        let router = Router::new().route(PATH, post(receive)).with_state(checker);
+        // Who signs with the secret may post anywhere.
+        let router = Router::new().fallback(receive).with_state(checker);
         let task = tokio::spawn(async move {
             // Ends when the demo does.
             let _ = axum::serve(self.listener, router).await;

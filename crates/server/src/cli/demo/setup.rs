@@ -63,11 +63,11 @@ impl Setup {
     }
 
     pub(super) fn tell(&self, story: Story) -> anyhow::Result<()> {
-        story.tell("contract", &format!(" {CONTRACT}"))?;
+        story.tell("contract", &format!("{CONTRACT}"))?;
         let secret = if self.secret_is_new { "its new secret is in" } else { "its secret is still in" };
         let file = self.secret_file.display();
-        story.tell("client", &format!(" {CLIENT}, with the read role on {CONTRACT}; {secret} {file}"))?;
-        story.tell("webhook", &format!(" {} to {}, a receiver of this demo", self.webhook_id, self.webhook_url))
+        story.tell("client", &format!("{CLIENT}, with the read role on {CONTRACT}; {secret} {file}"))?;
+        story.tell("webhook", &format!("{} to {}, a receiver of this demo", self.webhook_id, self.webhook_url))
     }
 
     /// Removes the webhook, which leads nowhere once the demo is over. A demo that was killed leaves it to the next.

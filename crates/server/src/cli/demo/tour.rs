@@ -129,7 +129,7 @@ impl<'a> Tour<'a> {
         let (files, bytes, took) = (count(ingested.files, "file"), size(ingested.bytes), milliseconds(began));
         let stored = if ingested.unchanged { "stored already, nothing added" } else { "stored" };
         let what = format!(
-            " {}: package {}, version {}: {files}, {bytes}, every byte hashed and {stored}, in {took}",
+            "{}: package {}, version {}: {files}, {bytes}, every byte hashed and {stored}, in {took}",
             plain(&path.display().to_string()),
             ingested.package_id,
             ingested.version
@@ -145,11 +145,11 @@ impl<'a> Tour<'a> {
             Ordered::UnderWay { existing, .. } => self.api.get(&existing).await?,
         };
         let id = ordered.dissemination_id.clone();
-        self.story.tell("order", &format!(" {id}"))?;
+        self.story.tell("order", &format!("{id}"))?;
         let found = follow(&self.api, ordered, None, |_| {}).await?;
         for (event, since) in self.states(&id).await? {
             let more = if event.detail.is_empty() { String::new() } else { format!(": {}", plain(&event.detail)) };
-            self.story.tell("", &format!(" + {since:7.1} ms  {}{more}", event.kind))?;
+            self.story.tell("", &format!("+ {since:7.1} ms  {}{more}", event.kind))?;
         }
         if found.is_delivered() {
             return Ok(found);
@@ -177,12 +177,12 @@ impl<'a> Tour<'a> {
         let notice = receiving.notice(&delivered.dissemination_id, NOTICE_PATIENCE).await;
         match &notice {
             Some(notice) => {
-                let what = format!(" {} came to the webhook, and its signature is right", plain(&notice.kind));
+                let what = format!("{} came to the webhook, and its signature is right", plain(&notice.kind));
                 self.story.tell("notice", &what)?;
             }
             None => {
                 let seconds = NOTICE_PATIENCE.as_secs();
-                self.story.tell("notice", &format!(" none came in {seconds} s: see `dipper webhook attempts`"))?;
+                self.story.tell("notice", &format!("none came in {seconds} s: see `dipper webhook attempts`"))?;
             }
         }
         Ok(notice.map(|notice| notice.kind))
@@ -205,7 +205,7 @@ impl<'a> Tour<'a> {
             done?;
             let (bytes, algorithm, checksum) = (size(file.filesize), &file.checksum_algorithm, &file.checksum);
             let took = milliseconds(began);
-            let what = format!(" {}: {bytes} in {took}, {algorithm} {checksum} is right", target.display());
+            let what = format!("{}: {bytes} in {took}, {algorithm} {checksum} is right", target.display());
             self.story.tell("fetch", &what)?;
             fetched.push((target, file.clone()));
         }
@@ -227,7 +227,7 @@ impl<'a> Tour<'a> {
         };
         let (files, bytes) = tokio::task::spawn_blocking(work).await.context("the thread ended in a panic")??;
         let what =
-            format!(" the tar holds a valid bag: {}, {}, every checksum is right", count(files, "file"), size(bytes));
+            format!("the tar holds a valid bag: {}, {}, every checksum is right", count(files, "file"), size(bytes));
         self.story.tell("bag", &what)
     }
 }

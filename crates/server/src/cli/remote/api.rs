@@ -14,7 +14,7 @@ use super::patience::{Patience, is_passing, retry_after};
 use crate::cli::exit::{Exit, told};
 
 /// How often a call is tried that fails for a passing reason.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u32 = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server may say nothing.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
