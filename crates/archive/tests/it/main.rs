@@ -2,6 +2,7 @@
 #![allow(
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "a test may end where it stands, and what it lays out need not survive a power cut"
@@ -11,6 +12,7 @@ mod bagit;
 mod bagit_refused;
 mod bagit_support;
 mod ocfl_conformance;
+mod ocfl_inventory;
 mod ocfl_layout;
 mod ocfl_peers;
 mod ocfl_read;

@@ -1,6 +1,4 @@
 //! Storage layouts: the examples that each extension publishes, ids without a place, and configurations.
-#![allow(clippy::disallowed_methods, reason = "tests make damaged trees, which nothing else should")]
-
 use std::sync::Arc;
 
 use dipper_archive::digest::Algorithm;

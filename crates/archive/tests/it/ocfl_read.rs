@@ -1,6 +1,4 @@
 //! Reading inventories and objects that other software wrote.
-#![allow(clippy::disallowed_methods, reason = "tests make damaged trees, which nothing else should")]
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

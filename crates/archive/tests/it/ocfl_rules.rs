@@ -1,7 +1,5 @@
 //! Every rule of the validator by itself: a valid object of ours, one thing made wrong, and the code expected.
 
-#![allow(clippy::disallowed_methods, reason = "tests make damaged trees, which nothing else should")]
-
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
@@ -347,7 +345,7 @@ fn root_rules() -> Vec<(Code, &'static str, RootDamage)> {
         let mut path = root.to_owned();
         while !path.join("0=ocfl_object_1.1").exists() {
             let next = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
-            path = next.filter(|path| path.is_dir() && !path.ends_with("extensions")).next().unwrap();
+            path = next.into_iter().find(|path| path.is_dir() && !path.ends_with("extensions")).unwrap();
         }
         path
     }

@@ -1,7 +1,5 @@
 //! Writing objects: versions, deduplication, drafts that go on where they stopped, locks, removal.
 
-#![allow(clippy::disallowed_methods, reason = "tests make damaged trees, which nothing else should")]
-
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;

@@ -253,6 +253,10 @@ impl Storage for Watched<'_> {
         self.inner.publish(staged, path)
     }
 
+    fn withdraw(&self, path: &str, to: &std::path::Path) -> io::Result<()> {
+        self.inner.withdraw(path, to)
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         self.inner.remove(path)
     }

@@ -23,9 +23,9 @@ pub(crate) fn ocfl_validate(paths: &[PathBuf]) {
     }
 }
 
-/// Whether `ocfl-validate.py` takes an object or storage root for valid, and what it says.
-pub(crate) fn ocfl_judgement(path: &Path) -> (bool, String) {
-    let judged = Command::new(tool("ocfl-validate.py")).arg(path).output().unwrap();
+/// Whether `ocfl-validate.py` takes all of the objects or storage roots for valid, and what it says of errors.
+pub(crate) fn ocfl_judgement(paths: &[PathBuf]) -> (bool, String) {
+    let judged = Command::new(tool("ocfl-validate.py")).arg("--quiet").args(paths).output().unwrap();
     (judged.status.success(), told(&judged))
 }
 

@@ -50,6 +50,7 @@ const ATTRIBUTE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(
         (status = 200, description = "The file", content_type = "application/x-tar"),
         (status = 206, description = "The part that was asked for", content_type = "application/x-tar"),
         (status = 304, description = "The client has it already"),
+        (status = 400, description = "A parameter is given twice"),
         (status = 403, description = "The link is not genuine, or has expired"),
         (status = 404, description = "The link ends in another name than the file's"),
         (status = 410, description = "The delivery was released, or is not kept any more"),

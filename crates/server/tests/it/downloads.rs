@@ -241,3 +241,19 @@ async fn more_downloads_than_allowed_are_told_to_come_back() {
     let free = async { while delivered.get(&[("range", "bytes=0-0")]).await.status() != 206 {} };
     tokio::time::timeout(PATIENCE, free).await.expect("the place is free again");
 }
+
+#[tokio::test]
+async fn a_stop_lets_a_running_download_finish() {
+    let content = noise(30_000_000);
+    let delivered = Delivered::new(&[], &[("a", &content)]).await;
+    let mut running = delivered.get(&[]).await;
+    let length: usize = header(&running, "content-length").parse().expect("a length");
+    let mut received = running.chunk().await.expect("a beginning").expect("a beginning").len();
+    delivered.server.shutdown.cancel();
+    while let Some(chunk) = running.chunk().await.expect("it goes on") {
+        received += chunk.len();
+    }
+    assert_eq!(received, length);
+    let finished = delivered.server.serving.finished();
+    tokio::time::timeout(PATIENCE, finished).await.expect("it ends").expect("it ends well");
+}

@@ -68,7 +68,9 @@ async fn an_order_without_a_priority_has_the_usual_one() {
     let server = Server::start(&[]).await;
     let package = server.small_package("2d17", "one").await;
     let caller = server.caller("harvester", &[("2d17", Role::Read)]).await;
-    for order in [json!({ "archiveId": package.id }), json!({ "archiveId": package.id, "priority": null })] {
+    let usual =
+        [json!(null), json!(50), json!(50.0)].map(|priority| json!({ "archiveId": package.id, "priority": priority }));
+    for order in usual.into_iter().chain([json!({ "archiveId": package.id })]) {
         let (status, body) = caller.post("/disseminations", &order).await;
         assert_eq!((status, &body["priority"]), (201, &json!(50)));
         let id = body["disseminationId"].as_str().expect("an id");

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use dipper_core::Role;
-use dipper_core::db::contracts;
 use dipper_core::db::packages::PackageState;
 use serde_json::json;
 
@@ -129,9 +128,7 @@ async fn what_is_no_longer_allowed_when_its_turn_comes_is_rejected() {
     let revoked = server.caller("revoked", &[("2d17", Role::Read)]).await;
     let other = server.caller("other", &[("2d17", Role::Read)]).await;
     let (first, second) = (revoked.order(&one.id).await, other.order(&two.id).await);
-    let mut transaction = server.database().begin().await.expect("begun");
-    assert!(contracts::revoke(&mut transaction, "revoked", "2d17", Role::Read).await.expect("revoked"));
-    transaction.commit().await.expect("committed");
+    assert!(server.administration().client_revoke("revoked", "2d17", Role::Read).await.expect("revoked"));
     server.package_state(&two.id, PackageState::Deleted, "on request").await;
     server.work().await;
     for (caller, id, code) in [(&other, &first, "ACCESS_DENIED"), (&other, &second, "ARCHIVE_NOT_PRESERVED")] {

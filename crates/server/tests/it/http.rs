@@ -1,6 +1,13 @@
 //! What every request gets: an id, headers, error shapes, limits.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::routing::{get, post};
 use dipper_core::Role;
+use dipper_server::http::Common;
+use dipper_server::http::limit::{ByAddress, RateLimit};
+use dipper_server::http::refusal::Shapes;
 use serde_json::Value;
 
 use crate::support::{Server, header};
@@ -88,4 +95,43 @@ async fn a_client_that_asks_too_much_does_not_stand_in_the_way_of_others() {
     }
     assert_eq!((statuses.first(), statuses.last()), (Some(&200), Some(&429)), "{statuses:?}");
     assert_eq!(other.get("/archives").await.0, 200);
+}
+
+/// Routes of a test's own, with everything around them that all routes have.
+async fn wrapped(router: axum::Router) -> String {
+    let common = Common {
+        shapes: Shapes::default(),
+        limit: ByAddress { limit: Arc::new(RateLimit::new(0, 1)), except: Arc::default() },
+        timeout: Duration::from_millis(200),
+        max_body_bytes: 1000,
+    };
+    let router = dipper_server::http::wrap(router, &common);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_or_does_not_end_tells_nothing_of_its_inside() {
+    let router = axum::Router::new()
+        .route("/panic", get(async || -> &'static str { panic!("the inner secret") }))
+        .route("/endless", get(async || std::future::pending::<&'static str>().await));
+    let url = wrapped(router).await;
+    for (path, status, code) in [("/panic", 500, "INTERNAL_ERROR"), ("/endless", 408, "TIMEOUT")] {
+        let answer = reqwest::get(format!("{url}{path}")).await.expect("answered");
+        assert_eq!(answer.status(), status, "{path}");
+        assert_eq!(header(&answer, "x-request-id").len(), 32);
+        let body = answer.text().await.expect("text");
+        assert!(body.contains(code) && !body.contains("inner"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn errors_that_the_framework_writes_get_the_shape_too() {
+    let router = axum::Router::new().route("/json", post(async |_: axum::Json<Value>| "ok"));
+    let url = wrapped(router).await;
+    let answer = reqwest::Client::new().post(format!("{url}/json")).body("x").send().await.expect("answered");
+    assert_eq!((answer.status().as_u16(), header(&answer, "content-type").as_str()), (415, "application/json"));
+    assert_eq!(answer.json::<Value>().await.expect("JSON")["error"]["code"], "UNSUPPORTED_MEDIA_TYPE");
 }

@@ -1,11 +1,18 @@
 //! Tests of the server at its real boundary: a TCP listener on a port of its own, an HTTP client, a data directory.
-#![allow(clippy::expect_used, clippy::panic, reason = "in a test a failed expectation is the finding")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "in a test a failed expectation is the finding, and what it lays out need not survive a power cut"
+)]
 
 mod cli;
 mod cli_demo;
 mod cli_fetch;
 mod cli_remote;
 mod cli_support;
+mod crash;
 mod downloads;
 mod dps;
 mod dps_ends;
@@ -17,6 +24,7 @@ mod log;
 mod oauth;
 mod openapi;
 mod packages;
+mod peers;
 mod receiver;
 mod support;
 mod tidy;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dipper_core::db::{Database, contracts};
+use dipper_core::administration::Administration;
+use dipper_core::db::Database;
 use dipper_core::installation::Installation;
-use dipper_core::secret::{self, Secret};
+use dipper_core::secret::Secret;
 use dipper_core::time::{Clock, Timestamp};
 use dipper_core::worker::Worker;
 use dipper_core::{Grants, Role};
@@ -70,6 +71,10 @@ impl Server {
         &self.installation.database
     }
 
+    pub(crate) fn administration(&self) -> Administration {
+        Administration::new(self.installation.clone())
+    }
+
     /// Stops the server; the data directory stays.
     pub(crate) async fn stop(self) -> tempfile::TempDir {
         self.shutdown.cancel();
@@ -79,16 +84,12 @@ impl Server {
 
     /// Adds a client and its contracts; returns the secret.
     pub(crate) async fn client(&self, id: &str, grants: &[(&str, Role)]) -> Secret {
-        let secret = secret::new_client_secret().expect("random");
-        let hash = secret::hash(&secret).expect("hashed");
-        let mut transaction = self.database().begin().await.expect("begun");
+        let administration = self.administration();
         for (contract_id, _) in grants {
-            contracts::add(&mut transaction, contract_id, Timestamp::now()).await.expect("added");
+            administration.contract_add(contract_id).await.expect("added");
         }
         let grants: Grants = grants.iter().map(|(contract_id, role)| ((*contract_id).to_owned(), *role)).collect();
-        contracts::client_add(&mut transaction, id, &hash, &grants, Timestamp::now()).await.expect("added");
-        transaction.commit().await.expect("committed");
-        secret
+        administration.client_add(id, &grants).await.expect("added")
     }
 
     /// An access token of the embedded issuer.
@@ -202,6 +203,11 @@ pub(crate) fn code(body: &Value) -> &str {
 }
 
 impl Server {
+    /// A client with a token from elsewhere.
+    pub(crate) fn caller_with(&self, token: String) -> Caller<'_> {
+        Caller { server: self, token }
+    }
+
     /// Another client of contract 2d17, for a test that looks again later.
     pub(crate) async fn token_of(&self, id: &str) -> Caller<'_> {
         self.caller(id, &[("2d17", Role::Read)]).await

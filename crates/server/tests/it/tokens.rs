@@ -7,6 +7,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use dipper_core::Role;
 use dipper_server::http::limit::{ByAddress, RateLimit};
 use dipper_server::http::refusal::Shapes;
 use dipper_server::http::{self, Common};
@@ -15,6 +16,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use crate::issuer_double::{IssuerDouble, TestKey};
+use crate::support::Server;
 
 #[derive(Clone)]
 struct State(Gate);
@@ -251,4 +253,58 @@ async fn metadata_of_another_issuer_are_not_believed() {
     claims["iss"] = json!(other_name);
     assert_eq!(server.status(&key.sign(&claims)).await, 503);
     assert_eq!(issuer.fetched(), 0);
+}
+
+/// An issuer whose keys are at an address that misbehaves.
+async fn misbehaving(router: Router) -> (String, Guarded) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let server = Guarded::start(&url, Some(&format!("{url}/keys")), "realm_access.roles").await;
+    (url, server)
+}
+
+#[tokio::test]
+async fn keys_are_not_taken_through_redirects_nor_from_endless_documents() {
+    let key = TestKey::new("ec", Algorithm::ES256);
+    let keys = json!({ "keys": [key.public] });
+    let redirect = async || (axum::http::StatusCode::FOUND, [("location", "/elsewhere")]);
+    let elsewhere = { async move || Json(keys) };
+    let endless = async || {
+        let piece = || Some((Ok::<_, std::io::Error>(axum::body::Bytes::from(vec![b' '; 65536])), ()));
+        axum::body::Body::from_stream(futures_util::stream::unfold((), move |()| async move { piece() }))
+    };
+    for router in [
+        Router::new().route("/keys", get(redirect)).route("/elsewhere", get(elsewhere)),
+        Router::new().route("/keys", get(endless)),
+        Router::new().route("/keys", get(async || "not JSON")),
+        Router::new().route("/keys", get(async || Json(json!({ "keys": [{ "kty": "oct", "k": "AAAA" }] })))),
+    ] {
+        let (url, server) = misbehaving(router).await;
+        let now = jsonwebtoken::get_current_timestamp();
+        let roles = json!({ "roles": ["2d17_R"] });
+        let claims = json!({ "iss": url, "aud": "dipper", "azp": "a", "exp": now + 60, "realm_access": roles });
+        assert_eq!(server.status(&key.sign(&claims)).await, 503);
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_an_external_issuer_gets_its_package() {
+    let key = TestKey::new("ec", Algorithm::ES256);
+    let issuer = IssuerDouble::start(std::slice::from_ref(&key), true).await;
+    let server = Server::start(&[("issuer.url", &issuer.url), ("issuer.audience", "dipper")]).await;
+    let package = server.small_package("2d17", "one").await;
+    let foreign = server.small_package("other", "one").await;
+    let caller = server.caller_with(key.sign(&issuer.claims()));
+    let id = caller.order(&package.id).await;
+    server.work().await;
+    let body = caller.dissemination(&id).await;
+    assert_eq!((&body["status"], &body["clientId"]), (&json!("DISSEMINATED"), &json!("harvester")));
+    let (status, _) = caller.post("/disseminations", &json!({ "archiveId": foreign.id })).await;
+    assert_eq!(status, 403);
+    // What the embedded issuer would sign is nothing here.
+    let other = Server::start(&[]).await;
+    let secret = other.client("harvester", &[("2d17", Role::Read)]).await;
+    let embedded = server.caller_with(other.token("harvester", &secret).await);
+    assert_eq!(embedded.get("/archives").await.0, 401);
 }

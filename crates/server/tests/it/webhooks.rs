@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use dipper_core::Role;
 use dipper_core::db::notices;
-use dipper_core::db::webhooks::{self, Webhook};
-use dipper_core::ids;
+use dipper_core::db::webhooks;
 use dipper_core::secret::{self, Secret};
 use serde_json::json;
 
@@ -17,25 +16,6 @@ const ALLOW: (&str, &str) = ("egress.allow", "127.0.0.1");
 const WAIT: Duration = Duration::from_secs(30);
 
 impl Server {
-    async fn webhook(&self, client_id: &str, url: &str) -> (String, Secret) {
-        let secret = secret::new_webhook_secret().expect("random");
-        let id = ids::new_id();
-        let sealed = self.installation.key.encrypt(&secret, &id).expect("encrypted");
-        let webhook = Webhook {
-            id: id.clone(),
-            client_id: client_id.to_owned(),
-            url: url.to_owned(),
-            secret: sealed,
-            previous: None,
-            created: self.clock.now(),
-            disabled: None,
-        };
-        let mut transaction = self.database().begin().await.expect("begun");
-        webhooks::insert(&mut transaction, &webhook).await.expect("added");
-        transaction.commit().await.expect("committed");
-        (id, secret)
-    }
-
     /// Waits until a notice has this state.
     async fn notice_is(&self, webhook_id: &str, state: &str) -> notices::Notice {
         let condition = async {
@@ -76,7 +56,7 @@ impl Server {
 async fn ordered<'a>(server: &'a Server, receiver: &Receiver) -> (Caller<'a>, String, String, Secret) {
     let package = server.small_package("2d17", "one").await;
     let caller = server.caller("harvester", &[("2d17", Role::Read)]).await;
-    let (webhook_id, secret) = server.webhook("harvester", &receiver.url).await;
+    let (webhook_id, secret) = server.administration().webhook_add("harvester", &receiver.url).await.expect("added");
     let id = caller.order(&package.id).await;
     (caller, id, webhook_id, secret)
 }
@@ -117,7 +97,7 @@ async fn failures_and_withdrawals_are_told_with_the_reason() {
     let package = server.small_package("2d17", "one").await;
     package.flip("METS.xml", 0);
     let caller = server.caller("harvester", &[("2d17", Role::Read)]).await;
-    let (_, secret) = server.webhook("harvester", &receiver.url).await;
+    let (_, secret) = server.administration().webhook_add("harvester", &receiver.url).await.expect("added");
     let id = caller.order(&package.id).await;
     drop(caller);
     server.work_twice().await;
@@ -205,13 +185,8 @@ async fn what_nobody_accepts_is_given_up_and_can_be_replayed() {
     server.installation.wake_notifier();
     receiver.next().await;
     let given_up = server.notice_is(&webhook_id, "abandoned").await;
-    let now = server.clock.now();
-    let mut transaction = server.database().begin().await.expect("begun");
-    let give_up = now.plus(Duration::from_secs(3600));
-    let replayed = notices::replay(&mut transaction, &given_up.id, Some(&webhook_id), now, give_up).await;
+    let replayed = server.administration().notice_replay(&given_up.id, Some(&webhook_id)).await;
     assert_eq!(replayed.expect("replayed"), 1);
-    transaction.commit().await.expect("committed");
-    server.installation.wake_notifier();
     let again = receiver.next().await;
     assert_eq!((again.id(), &again.body), (first.id(), &first.body));
     // An hour has passed for the server alone, so the time stamp is too new for the receiver's own check.
@@ -225,12 +200,7 @@ async fn both_secrets_sign_while_one_is_replaced() {
     let mut receiver = Receiver::start(&[]).await;
     let (caller, _, webhook_id, old) = ordered(&server, &receiver).await;
     receiver.next().await;
-    let new = secret::new_webhook_secret().expect("random");
-    let sealed = server.installation.key.encrypt(&new, &webhook_id).expect("encrypted");
-    let mut transaction = server.database().begin().await.expect("begun");
-    let until = server.clock.now().plus(WAIT);
-    assert!(webhooks::secret_rotate(&mut transaction, &webhook_id, sealed, until).await.expect("rotated"));
-    transaction.commit().await.expect("committed");
+    let new = server.administration().webhook_secret_rotate(&webhook_id, WAIT).await.expect("rotated");
     for (name, both) in [("two", true), ("three", false)] {
         let package = server.small_package("2d17", name).await;
         caller.order(&package.id).await;
@@ -244,9 +214,15 @@ async fn both_secrets_sign_while_one_is_replaced() {
 
 #[tokio::test]
 async fn private_addresses_are_not_called_unless_they_are_allowed() {
-    let server = Server::start_working(&[]).await;
+    let server = Server::start(&[ALLOW]).await;
     let mut receiver = Receiver::start(&[]).await;
-    let (_, _, webhook_id, _) = ordered(&server, &receiver).await;
+    let (caller, _, webhook_id, _) = ordered(&server, &receiver).await;
+    drop(caller);
+    server.work().await;
+    let data = server.stop().await;
+    let server = Server::start_in(data, &[], true).await;
+    server.later();
+    assert!(server.administration().webhook_add("harvester", &receiver.url).await.is_err());
     let attempts = server.attempts(&webhook_id, 1).await;
     assert!(attempts[0].status.is_none() && attempts[0].failure.is_some());
     assert!(receiver.is_quiet());

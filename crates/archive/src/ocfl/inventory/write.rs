@@ -21,6 +21,9 @@ pub struct VersionRecord {
     pub user: Option<User>,
 }
 
+/// Logical paths and the digests of their bytes.
+type State = Vec<(Arc<str>, Digest)>;
+
 /// Collects manifest, states and fixity values, and puts them in order.
 pub struct InventoryBuilder {
     id: String,
@@ -29,7 +32,7 @@ pub struct InventoryBuilder {
     content_directory: Option<String>,
     /// The content paths of each digest.
     manifest: BTreeMap<Digest, Vec<Box<str>>>,
-    versions: Vec<(VersionNumber, VersionRecord, Vec<(Arc<str>, Digest)>)>,
+    versions: Vec<(VersionNumber, VersionRecord, State)>,
     fixity: BTreeMap<String, Vec<(Box<str>, Digest)>>,
     capitals: BTreeMap<Digest, Box<str>>,
 }

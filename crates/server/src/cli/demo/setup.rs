@@ -63,7 +63,7 @@ impl Setup {
     }
 
     pub(super) fn tell(&self, story: Story) -> anyhow::Result<()> {
-        story.tell("contract", &format!("{CONTRACT}"))?;
+        story.tell("contract", CONTRACT)?;
         let secret = if self.secret_is_new { "its new secret is in" } else { "its secret is still in" };
         let file = self.secret_file.display();
         story.tell("client", &format!("{CLIENT}, with the read role on {CONTRACT}; {secret} {file}"))?;

@@ -145,7 +145,7 @@ impl<'a> Tour<'a> {
             Ordered::UnderWay { existing, .. } => self.api.get(&existing).await?,
         };
         let id = ordered.dissemination_id.clone();
-        self.story.tell("order", &format!("{id}"))?;
+        self.story.tell("order", &id)?;
         let found = follow(&self.api, ordered, None, |_| {}).await?;
         for (event, since) in self.states(&id).await? {
             let more = if event.detail.is_empty() { String::new() } else { format!(": {}", plain(&event.detail)) };

@@ -90,9 +90,10 @@ pub(super) async fn dissemination_get(
     params(
         ("contractId" = Option<String>, Query, description = "Of this contract alone"),
         ("archiveId" = Option<String>, Query, description = "Of this archive alone"),
-        ("status" = Option<String>, Query, description = "In this status alone; several with commas between"),
+        ("status" = Option<String>, Query, description = "In this status alone; several with commas between",
+            pattern = "^([A-Z0-9_]+(,[A-Z0-9_]+)*)?$"),
         ("limit" = Option<u64>, Query, description = "Entries on a page, 100 unless given", minimum = 1, maximum = 1000),
-        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before"),
+        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before; anything else is refused"),
     ),
     responses(
         (status = 200, description = "A page", body = DisseminationPage),
@@ -189,7 +190,7 @@ pub(super) async fn download_links_create(
         ("contractId" = Option<String>, Query, description = "Of this contract alone"),
         ("objectId" = Option<String>, Query, description = "With this name of the depositor's alone"),
         ("limit" = Option<u64>, Query, description = "Entries on a page, 100 unless given", minimum = 1, maximum = 1000),
-        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before"),
+        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before; anything else is refused"),
     ),
     responses(
         (status = 200, description = "A page", body = ArchivePage),

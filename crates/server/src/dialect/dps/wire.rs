@@ -1,6 +1,7 @@
 //! The JSON of the contract. Field names and status words stand here and nowhere else.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 /// An order for a dissemination.
@@ -9,10 +10,20 @@ use utoipa::ToSchema;
 #[schema(example = json!({"archiveId": "68cd11bce080fe9cdf1dac1d", "priority": 50}))]
 pub(super) struct DisseminationOrder {
     /// The archived package to deliver.
+    #[schema(min_length = 1)]
     pub archive_id: String,
     /// The urgency, 50 unless given. Keep the urgent end for urgent needs.
+    #[serde(default, deserialize_with = "whole_number")]
     #[schema(minimum = 1, maximum = 100, default = 50)]
     pub priority: Option<i64>,
+}
+
+/// A whole number as JSON Schema has it: `100.0` is one. Some clients know no other numbers.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else { return Ok(None) };
+    let float = || number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 1e15);
+    let whole = number.as_i64().or_else(|| float().map(|float| float as i64));
+    whole.map(Some).ok_or_else(|| D::Error::custom(format!("{number} is not a whole number from 1 to 100")))
 }
 
 /// A dissemination.
