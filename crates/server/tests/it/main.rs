@@ -24,6 +24,7 @@ mod log;
 mod oauth;
 mod openapi;
 mod packages;
+#[path = "../../../archive/tests/it/peers.rs"]
 mod peers;
 mod receiver;
 mod support;
