@@ -23,12 +23,7 @@ pub(crate) fn ocfl_validate(paths: &[PathBuf]) {
     }
 }
 
-/// Whether `ocfl-validate.py` takes all of the objects or storage roots for valid, and what it says of errors.
-pub(crate) fn ocfl_judgement(paths: &[PathBuf]) -> (bool, String) {
-    let judged = Command::new(tool("ocfl-validate.py")).arg("--quiet").args(paths).output().unwrap();
-    (judged.status.success(), told(&judged))
-}
-
-fn told(output: &Output) -> String {
+/// What a tool wrote.
+pub(crate) fn told(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

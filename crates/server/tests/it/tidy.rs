@@ -63,6 +63,22 @@ fn the_core_never_listens_and_is_never_put_on_the_wire() {
 }
 
 #[test]
+fn one_function_decides_which_state_follows() {
+    free_of("crates/core/src", &["crates/core/src/order.rs", "crates/core/src/progress.rs"], &["transition("]);
+    free_of("crates/server/src", &[], &["transition(", "orders::update", "orders::insert"]);
+}
+
+#[test]
+fn one_file_may_write_without_the_helper_because_it_is_the_helper() {
+    let allow = ["disallowed", "_methods"].concat();
+    // The second one is a test, which lays out what crashes leave.
+    let except = ["crates/archive/src/publish.rs", "crates/archive/src/ocfl/crash_tests.rs"];
+    for directory in ["crates/archive/src", "crates/core/src", "crates/server/src"] {
+        free_of(directory, &except, &[allow.as_str()]);
+    }
+}
+
+#[test]
 fn the_server_knows_no_statements() {
     free_of("crates/server/src", &[], &["sqlx", "db::sql(", "Statement"]);
 }
