@@ -8,6 +8,7 @@ mod client;
 mod completions;
 mod config;
 mod contract;
+mod demo;
 mod exit;
 mod index;
 mod ingest;
@@ -51,6 +52,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the server: HTTP, workers and notices
     Serve(serve::ServeArguments),
+    /// Show the whole way of a package on this machine, and leave a server to try
+    Demo(demo::DemoArguments),
     /// Store a directory or a bag as a package, or as a new version of one
     Ingest(ingest::IngestArguments),
     /// Check the storage root, and read every stored byte against its digests
@@ -113,6 +116,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(arguments) => serve::run(arguments, output).await,
         Command::Ingest(arguments) => ingest::run(arguments, output).await,
         Command::Verify(arguments) => verify::run(arguments, output).await,
+        Command::Demo(arguments) => demo::run(arguments, output).await,
         Command::Index(arguments) => index::run(arguments, output).await,
         Command::Contract(arguments) => contract::run(arguments, output).await,
         Command::Client(arguments) => client::run(arguments, output).await,

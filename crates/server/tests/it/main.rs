@@ -7,6 +7,11 @@
     reason = "in a test a failed expectation is the finding, and what it lays out need not survive a power cut"
 )]
 
+mod cli;
+mod cli_demo;
+mod cli_fetch;
+mod cli_remote;
+mod cli_support;
 mod crash;
 mod downloads;
 mod dps;

@@ -14,7 +14,7 @@ use super::patience::{Patience, is_passing, retry_after};
 use crate::cli::exit::{Exit, told};
 
 /// How often a call is tried that fails for a passing reason.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u32 = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server may say nothing.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -63,6 +63,15 @@ pub(crate) struct Dissemination {
     /// All that the server said.
     #[serde(skip)]
     pub(crate) document: Value,
+}
+
+/// What came of an order.
+#[derive(Debug)]
+pub(crate) enum Ordered {
+    /// It was accepted.
+    New(Box<Dissemination>),
+    /// This client has ordered the package already, and that order is under way.
+    UnderWay { existing: String, message: String },
 }
 
 /// A delivered file with its link.
@@ -123,25 +132,36 @@ impl Api {
     }
 
     /// Orders a package.
-    pub(crate) async fn order(&self, archive_id: &str, priority: Option<u8>) -> anyhow::Result<Dissemination> {
+    pub(crate) async fn order(&self, archive_id: &str, priority: Option<u8>) -> anyhow::Result<Ordered> {
         let mut body = json!({ "archiveId": archive_id });
         if let (Some(priority), Some(members)) = (priority, body.as_object_mut()) {
             members.insert("priority".to_owned(), priority.into());
         }
-        self.call(Method::POST, &["v1", "disseminations"], Some(&body)).await
+        let response = self.call(Method::POST, &["v1", "disseminations"], Some(&body)).await?;
+        if response.status() != StatusCode::CONFLICT {
+            return Ok(Ordered::New(Box::new(dissemination(response).await?)));
+        }
+        let error = error_body(response).await;
+        match error.details {
+            Some(existing) if error.code == "DISSEMINATION_EXISTS" => {
+                Ok(Ordered::UnderWay { existing, message: error.message })
+            }
+            _ => Err(told(Exit::Conflict, error.message)),
+        }
     }
 
     /// A dissemination as it stands.
     pub(crate) async fn get(&self, id: &str) -> anyhow::Result<Dissemination> {
-        self.call(Method::GET, &["v1", "disseminations", id], None).await
+        dissemination(self.call(Method::GET, &["v1", "disseminations", id], None).await?).await
     }
 
     /// A dissemination with new links.
     pub(crate) async fn renew_links(&self, id: &str) -> anyhow::Result<Dissemination> {
-        self.call(Method::POST, &["v1", "disseminations", id, "download-links"], None).await
+        let path = ["v1", "disseminations", id, "download-links"];
+        dissemination(self.call(Method::POST, &path, None).await?).await
     }
 
-    async fn call(&self, method: Method, path: &[&str], body: Option<&Value>) -> anyhow::Result<Dissemination> {
+    async fn call(&self, method: Method, path: &[&str], body: Option<&Value>) -> anyhow::Result<Response> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.extend(path);
@@ -160,7 +180,7 @@ impl Api {
                 fresh_token = true;
                 continue;
             }
-            return dissemination(&url, response).await;
+            return Ok(response);
         }
     }
 
@@ -219,11 +239,12 @@ async fn issued(client_id: &str, token_url: &Url, response: Response) -> anyhow:
     Ok(Token { text: Secret::new(issued.access_token), expires })
 }
 
-async fn dissemination(url: &Url, response: Response) -> anyhow::Result<Dissemination> {
+async fn dissemination(response: Response) -> anyhow::Result<Dissemination> {
     let status = response.status();
     if !status.is_success() {
-        return Err(refusal(url, response).await);
+        return Err(refusal(response).await);
     }
+    let url = response.url().clone();
     let document: Value = response
         .json()
         .await
@@ -234,23 +255,25 @@ async fn dissemination(url: &Url, response: Response) -> anyhow::Result<Dissemin
     Ok(Dissemination { document, ..read })
 }
 
-async fn refusal(url: &Url, response: Response) -> anyhow::Error {
+async fn refusal(response: Response) -> anyhow::Error {
+    let (status, url) = (response.status(), response.url().clone());
+    let error = error_body(response).await;
+    let text = match (error.message.as_str(), error.details) {
+        ("", _) => format!("{url} answered {status}"),
+        (message, Some(details)) => format!("{message}: {details}"),
+        (message, None) => message.to_owned(),
+    };
+    told(exit_of(status), text)
+}
+
+/// What the server says of an error; nothing where that is not in the contract's form, as behind a proxy.
+async fn error_body(response: Response) -> ErrorBody {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Refused {
         error: ErrorBody,
     }
-    let status = response.status();
-    let Refused { error } = response.json().await.unwrap_or_default();
-    let text = match (error.code.as_str(), error.message.as_str(), error.details) {
-        ("", "", _) => format!("{url} answered {status}"),
-        ("DISSEMINATION_EXISTS", message, Some(id)) => {
-            format!("{message}: {id} (see `dipper status {id} --wait`)")
-        }
-        (_, message, Some(details)) => format!("{message}: {details}"),
-        (_, message, None) => message.to_owned(),
-    };
-    told(exit_of(status), text)
+    response.json::<Refused>().await.unwrap_or_default().error
 }
 
 fn exit_of(status: StatusCode) -> Exit {

@@ -72,7 +72,7 @@ async fn fetch_all(api: &Api, found: &Dissemination, targets: Vec<PathBuf>) -> a
 }
 
 /// Where each file goes. Makes the directory that was named.
-pub(in crate::cli) fn targets(output: Option<&Path>, files: &[DeliveredFile]) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn targets(output: Option<&Path>, files: &[DeliveredFile]) -> anyhow::Result<Vec<PathBuf>> {
     let in_directory = |directory: &Path| -> anyhow::Result<Vec<PathBuf>> {
         let mut targets = Vec::new();
         for file in files {

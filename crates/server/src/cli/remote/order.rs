@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::ServerArguments;
-use super::api::{Api, Dissemination};
+use super::api::{Api, Dissemination, Ordered};
 use super::patience::grown;
 use crate::cli::bar;
 use crate::cli::exit::{Exit, told};
@@ -51,7 +51,13 @@ pub(crate) struct WaitArguments {
 
 pub(crate) async fn order(arguments: OrderArguments, output: Output) -> anyhow::Result<()> {
     let api = arguments.server.api()?;
-    let ordered = api.order(&arguments.archive_id, arguments.priority).await?;
+    let ordered = match api.order(&arguments.archive_id, arguments.priority).await? {
+        Ordered::New(ordered) => *ordered,
+        Ordered::UnderWay { existing, message } => {
+            let message = format!("{message}: {existing} (see `dipper status {existing} --wait`)");
+            return Err(told(Exit::Conflict, message));
+        }
+    };
     if arguments.wait.wait {
         note(&format!("order {}", ordered.dissemination_id));
     }
@@ -102,7 +108,7 @@ pub(super) fn ended(found: &Dissemination) -> anyhow::Error {
 }
 
 /// Asks, at longer and longer intervals, until the order has ended. `changed` is told of each new status.
-pub(in crate::cli) async fn follow(
+pub(crate) async fn follow(
     api: &Api,
     from: Dissemination,
     deadline: Option<Instant>,

@@ -1,0 +1,119 @@
+//! Ordering and following as a client, against the program's own server.
+
+use dipper_core::time::Clock;
+use dipper_server::config::{Settings, Sources};
+use dipper_server::serve::Server;
+use rustix::process::Signal;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli_support::{Dipper, noise, run};
+
+#[test]
+fn a_package_is_ordered_followed_and_fetched() {
+    let dipper = Dipper::with_client();
+    let archive_id = dipper.ingest("foto", &noise(300_000));
+    let (server, url) = dipper.serve(&[]);
+    let client = |arguments: &[&str]| run(dipper.client(&url, arguments));
+
+    let ordered = client(&["order", &archive_id, "--priority", "80", "--wait", "--timeout", "60", "--json"]);
+    assert!(ordered.stderr.contains("DISSEMINATED"), "{ordered:?}");
+    let ordered = ordered.json(0);
+    let id = ordered["disseminationId"].as_str().expect("an identifier");
+    let seen = (&ordered["status"], &ordered["priority"], &ordered["archiveId"], &ordered["objectId"]);
+    assert_eq!(seen, (&json!("DISSEMINATED"), &json!(80), &json!(archive_id), &json!("foto")));
+    let status = client(&["status", id]);
+    assert!(status.code == 0 && status.stdout.contains("status:  DISSEMINATED"), "{status:?}");
+    assert_eq!(client(&["status", id, "--json"]).json(0)["disseminationId"], id);
+
+    let fetched = client(&["fetch", id, "--json"]).json(0);
+    let file = &fetched["files"][0];
+    assert_eq!((&file["path"], &file["resumedFrom"], &file["wasHere"]), (&json!("foto.tar"), &json!(0), &json!(false)));
+    let len = std::fs::metadata(dipper.path("foto.tar")).expect("a file").len();
+    assert_eq!(file["bytes"], json!(len));
+    assert_eq!(client(&["fetch", id, "--json"]).json(0)["files"][0]["wasHere"], true);
+    assert_eq!(client(&["fetch", id, "--output", "other.tar"]).code, 0);
+    assert_eq!(client(&["fetch", id, "--output", "some/where/"]).code, 0);
+    assert_eq!(client(&["fetch", id, "-o", "some"]).code, 0);
+    for name in ["other.tar", "some/where/foto.tar", "some/foto.tar"] {
+        let same =
+            std::fs::read(dipper.path(name)).expect(name) == std::fs::read(dipper.path("foto.tar")).expect("a file");
+        assert!(same, "{name}");
+    }
+    dipper.write("taken.tar", b"mine");
+    let taken = client(&["fetch", id, "--output", "taken.tar"]);
+    assert!(taken.error(7).contains("exists with other content"), "{taken:?}");
+    assert_eq!(std::fs::read(dipper.path("taken.tar")).expect("kept"), b"mine");
+
+    let events = dipper.json(&["events", "--order", id])["events"].as_array().expect("a list").clone();
+    assert_eq!(events.last().expect("an event")["kind"], "order delivered");
+    assert_eq!(server.stop(Signal::TERM).code, 0);
+}
+
+#[test]
+fn what_a_client_may_not_do_is_told_by_the_exit_code() {
+    let dipper = Dipper::with_client();
+    dipper.json(&["contract", "add", "4711"]);
+    dipper.write("source/a.txt", b"a");
+    let other = dipper.json(&["ingest", "source", "--contract", "4711", "--object-id", "a"]);
+    let other = other["archiveId"].as_str().expect("an identifier");
+    let (_server, url) = dipper.serve(&[]);
+    let client = |arguments: &[&str]| run(dipper.client(&url, arguments));
+    client(&["order", other]).error(5);
+    client(&["order", "000000000000000000000000"]).error(4);
+    client(&["order", other, "--priority", "101"]).error(2);
+    client(&["status", "0000000000000000000000"]).error(4);
+    client(&["fetch", "0000000000000000000000"]).error(4);
+    client(&["status", "0000000000000000000000", "--timeout", "1"]).error(2);
+
+    let mut wrong = dipper.client(&url, &["status", "0000000000000000000000"]);
+    wrong.env_remove("DIPPER_CLIENT_SECRET_FILE").env("DIPPER_CLIENT_SECRET", "wrong-secret");
+    let wrong = run(wrong);
+    assert!(wrong.error(5).contains("invalid_client"), "{wrong:?}");
+    assert!(!wrong.stderr.contains("wrong-secret"), "{wrong:?}");
+    let mut none = dipper.client(&url, &["status", "0000000000000000000000"]);
+    none.env_remove("DIPPER_CLIENT_SECRET_FILE");
+    run(none).error(2);
+    let mut token = dipper.client(&url, &["status", "0000000000000000000000"]);
+    token.env("DIPPER_TOKEN", "not.a.token");
+    run(token).error(5);
+    let mut elsewhere = dipper.client(&url, &["status", "x", "--token-url", &format!("{url}/nowhere")]);
+    elsewhere.env("DIPPER_SERVER", "http://127.0.0.1:1");
+    run(elsewhere).error(4);
+}
+
+#[test]
+fn a_server_that_is_not_there_may_come_back() {
+    let dipper = Dipper::with_client();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let ran = run(dipper.client(&format!("http://{free}"), &["status", "x"]));
+    assert!(ran.error(6).contains("cannot be reached"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_nobody_works_on_can_be_waited_for_and_not_be_made_twice() {
+    let dipper = Dipper::with_client();
+    let archive_id = dipper.ingest("foto", b"content");
+    let overrides =
+        [("data_directory", dipper.path("data").display().to_string()), ("server.listen", "127.0.0.1:0".to_owned())];
+    let overrides = overrides.map(|(key, value)| (key.to_owned(), value)).to_vec();
+    let settings = Settings::load(&Sources { overrides, ..Sources::default() }).expect("valid settings");
+    let server = Server::open(settings, Clock::system()).await.expect("opened");
+    let (url, shutdown) = (server.public_url().to_owned(), CancellationToken::new());
+    let serving = server.start_listening(shutdown.clone()).expect("started");
+    tokio::task::block_in_place(|| {
+        let client = |arguments: &[&str]| run(dipper.client(&url, arguments));
+        let ordered = client(&["order", &archive_id, "--json"]).json(0);
+        let id = ordered["disseminationId"].as_str().expect("an identifier");
+        let again = client(&["order", &archive_id]);
+        assert!(again.error(7).contains(id), "{again:?}");
+        let waited = client(&["status", id, "--wait", "--timeout", "1"]);
+        assert!(waited.error(6).contains("is still RECEIVED"), "{waited:?}");
+        let fetched = client(&["fetch", id]);
+        assert!(fetched.error(6).contains("--wait"), "{fetched:?}");
+        let queue = dipper.json(&["queue"]);
+        assert_eq!((&queue["steps"][0]["state"], &queue["steps"][0]["count"]), (&json!("ready"), &json!(1)));
+    });
+    shutdown.cancel();
+    serving.finished().await.expect("ended");
+}
