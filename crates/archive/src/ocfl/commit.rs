@@ -200,12 +200,15 @@ impl Draft<'_> {
         let mut directories = vec![version.as_path()];
         if self.base.is_none() {
             directories.push(object.as_path());
-            let declaration = inventory.spec().object_declaration();
-            write_staged(&object.join(declaration), declaration_text(declaration).as_bytes())?;
         }
         for directory in directories {
+            clear_files(directory).map_err(Error::io(directory.display().to_string()))?;
             write_staged(&directory.join(INVENTORY), &bytes)?;
             write_staged(&directory.join(&sidecar), sidecar_text(&digest).as_bytes())?;
+        }
+        if self.base.is_none() {
+            let declaration = inventory.spec().object_declaration();
+            write_staged(&object.join(declaration), declaration_text(declaration).as_bytes())?;
         }
         publish::sync_tree(&object).map_err(Error::io(object.display().to_string()))?;
         Ok(digest)
@@ -221,6 +224,18 @@ impl Draft<'_> {
             _ => Error::io(path)(error),
         })
     }
+}
+
+/// Removes the files that lie directly in a staged directory: documents of an earlier attempt, and what a crash in the
+/// middle of writing one left beside it.
+fn clear_files(directory: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            publish::discard_staged(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn write_staged(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -226,3 +226,25 @@ fn another_writers_version_is_not_overwritten_by_recovery() {
     assert_eq!(archive.root.object("urn:a").unwrap().inventory_digest(), &committed.inventory_digest);
     archive.assert_valid();
 }
+
+#[test]
+fn what_a_crash_leaves_in_the_middle_of_writing_a_document_is_not_published() {
+    for first in [true, false] {
+        let archive = Archive::new();
+        if !first {
+            archive.put(&[("a", "1")]).unwrap();
+        }
+        // The last step before the documents are written is the third.
+        fault::after(Some(2));
+        archive.put(&[("a", "2")]).unwrap_err();
+        fault::after(None);
+        let staged = std::fs::read_dir(archive.root.staging().join("drafts")).unwrap();
+        let object = staged.map(|entry| entry.unwrap().path().join("object")).find(|path| path.is_dir()).unwrap();
+        let version = object.join(if first { "v1" } else { "v2" });
+        for directory in [&object, &version] {
+            std::fs::write(directory.join(".inventory.json.4711-1.part"), b"{ half of").unwrap();
+        }
+        archive.put(&[("a", "2")]).unwrap();
+        archive.assert_valid();
+    }
+}

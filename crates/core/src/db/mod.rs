@@ -17,6 +17,7 @@ pub mod webhooks;
 
 use std::path::Path;
 
+use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool};
 
 pub use statement::{Row, Statement, Value, sql};
@@ -41,6 +42,27 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// Whether there is no room left for the database. Nothing was changed then.
+    pub fn is_full(&self) -> bool {
+        // SQLITE_FULL; SQLITE_IOERR_WRITE and _FSYNC, which a file system may answer instead.
+        self.has_code(&["13", "778", "1034"])
+    }
+
+    /// Whether somebody else kept the database for longer than is waited for.
+    pub fn is_busy(&self) -> bool {
+        // SQLITE_BUSY and its extended codes.
+        matches!(self, DatabaseError::Database(sqlx::Error::PoolTimedOut)) || self.has_code(&["5", "261", "517"])
+    }
+
+    fn has_code(&self, codes: &[&str]) -> bool {
+        match self {
+            DatabaseError::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| codes.contains(&code.as_ref()))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a unique index refused the row, that is: somebody was faster.
     pub fn is_duplicate(&self) -> bool {
         matches!(self, DatabaseError::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
@@ -63,7 +85,7 @@ impl Database {
 
     /// Begins a transaction that may write. It is rolled back unless it is committed.
     pub async fn begin(&self) -> Result<Transaction, DatabaseError> {
-        Ok(Transaction { inner: self.writer.begin_with("BEGIN IMMEDIATE").await? })
+        Transaction::begin(&self.writer).await
     }
 
     /// Runs one writing statement in a transaction of its own; returns how many rows it changed.
@@ -98,20 +120,31 @@ impl Database {
 }
 
 /// A transaction that may write.
+///
+/// The statements that begin and end it are our own: the library's bookkeeping does not survive a commit that fails
+/// because the disk is full. A transaction that is dropped, or whose commit fails, takes its connection with it, and
+/// the database rolls back.
 #[derive(Debug)]
 pub struct Transaction {
-    inner: sqlx::Transaction<'static, Sqlite>,
+    connection: PoolConnection<Sqlite>,
+    is_open: bool,
 }
 
 impl Transaction {
+    async fn begin(pool: &SqlitePool) -> Result<Transaction, DatabaseError> {
+        let mut transaction = Transaction { connection: pool.acquire().await?, is_open: true };
+        transaction.execute(sql("BEGIN IMMEDIATE")).await?;
+        Ok(transaction)
+    }
+
     /// Runs a statement; returns how many rows it changed.
     pub async fn execute(&mut self, statement: Statement) -> Result<u64, DatabaseError> {
-        Ok(statement.into_query().execute(&mut *self.inner).await?.rows_affected())
+        Ok(statement.into_query().execute(&mut *self.connection).await?.rows_affected())
     }
 
     /// Every row that a statement gives.
     pub async fn rows(&mut self, statement: Statement) -> Result<Vec<Row>, DatabaseError> {
-        let rows = statement.into_query().fetch_all(&mut *self.inner).await?;
+        let rows = statement.into_query().fetch_all(&mut *self.connection).await?;
         Ok(rows.into_iter().map(Row::new).collect())
     }
 
@@ -122,7 +155,17 @@ impl Transaction {
     }
 
     /// Makes everything durable at once.
-    pub async fn commit(self) -> Result<(), DatabaseError> {
-        Ok(self.inner.commit().await?)
+    pub async fn commit(mut self) -> Result<(), DatabaseError> {
+        self.execute(sql("COMMIT")).await?;
+        self.is_open = false;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.connection.close_on_drop();
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use dipper_core::administration::AdministrationError;
+use dipper_core::db::DatabaseError;
 use dipper_core::index::IndexError;
 use dipper_core::ingest::IngestError;
 use dipper_core::verify::VerifyError;
@@ -72,11 +73,15 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             | AdministrationError::Egress(_) => Some(Exit::Usage),
             AdministrationError::Exists { .. } => Some(Exit::Conflict),
             AdministrationError::Unknown { .. } => Some(Exit::NotFound),
+            AdministrationError::Database(error) if error.is_busy() || error.is_full() => Some(Exit::Again),
             AdministrationError::Secret(_) | AdministrationError::Database(_) => None,
         };
     }
     if let Some(error) = cause.downcast_ref::<IngestError>() {
         return super::ingest::exit_of(error);
+    }
+    if cause.downcast_ref::<DatabaseError>().is_some_and(|error| error.is_busy() || error.is_full()) {
+        return Some(Exit::Again);
     }
     if let Some(VerifyError::PackageUnknown(_)) = cause.downcast_ref::<VerifyError>() {
         return Some(Exit::NotFound);
