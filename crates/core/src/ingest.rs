@@ -350,10 +350,20 @@ impl<'a> Staging<'a> {
                 staged
             }
             None => {
-                let expected = Expected { len: Some(size), digests: &[] };
-                draft.add(&path, &mut Counted { reader, staging: self }, &expected, &stamp)?
+                let checksums = reader.expected();
+                reader.leave_digests();
+                let expected = Expected { len: Some(size), digests: &checksums };
+                match draft.add(&path, &mut Counted { reader, staging: self }, &expected, &stamp) {
+                    Err(ocfl::Error::Altered { algorithm, found, .. }) => {
+                        // The report names it, together with whatever else is wrong.
+                        reader.vouch(&[(algorithm, *found)]);
+                        return Ok(());
+                    }
+                    added => added?,
+                }
             }
         };
+        reader.vouch(&staged.digests);
         let digest = staged.digests.first().map(|(_, digest)| *digest);
         let mut files = self.files.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         files.extend(digest.map(|digest| (path, digest)));

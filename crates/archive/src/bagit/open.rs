@@ -155,18 +155,27 @@ impl std::fmt::Debug for Submission {
 }
 
 fn compare(path: &str, expected: &[(Sum, Digest)], values: &[(Sum, Digest)], report: &mut Report) {
+    let mut unchecked = false;
+    let mut wrong = false;
     for (sum, expected) in expected {
         let found = values.iter().find(|(found, _)| found == sum).map(|(_, value)| *value);
+        unchecked |= found.is_none();
         if let Some(found) = found.filter(|found| found != expected) {
+            wrong = true;
             let (expected, found) = (Box::new(*expected), Box::new(found));
             report.error(path, Problem::Checksum { sum: *sum, expected, found });
         }
+    }
+    if unchecked && !wrong {
+        // A consumer that took the digests on itself must vouch for all of them.
+        report.error(path, Problem::Unreadable { message: "its checksums were not compared".to_owned() });
     }
 }
 
 /// One file on its way to the consumer. What the consumer leaves unread is read afterwards.
 pub struct FileReader<'a> {
     file: &'a FileEntry,
+    expected: &'a [(Sum, Digest)],
     reader: &'a mut dyn Read,
     sums: Option<Sums>,
     values: Vec<(Sum, Digest)>,
@@ -178,12 +187,13 @@ impl<'a> FileReader<'a> {
     fn new(
         file: &'a FileEntry,
         reader: &'a mut dyn Read,
-        expected: &[(Sum, Digest)],
+        expected: &'a [(Sum, Digest)],
         wanted: &[Algorithm],
     ) -> FileReader<'a> {
-        let expected = expected.iter().map(|(sum, _)| *sum);
-        let sums = expected.chain(wanted.iter().map(|algorithm| Sum::Known(*algorithm))).collect::<Vec<_>>();
-        FileReader { file, reader, sums: Some(Sums::new(&sums)), values: Vec::new(), position: 0, problem: None }
+        let known = expected.iter().map(|(sum, _)| *sum);
+        let sums = known.chain(wanted.iter().map(|algorithm| Sum::Known(*algorithm))).collect::<Vec<_>>();
+        let sums = Some(Sums::new(&sums));
+        FileReader { file, expected, reader, sums, values: Vec::new(), position: 0, problem: None }
     }
 
     /// The path, from the top of the bag on.
@@ -204,6 +214,32 @@ impl<'a> FileReader<'a> {
             Sum::Sha224 | Sum::Sha384 => None,
         });
         Ok(known.collect())
+    }
+
+    /// What the manifests say of the file, in the algorithms that [`Algorithm`] has.
+    pub fn expected(&self) -> Vec<(Algorithm, Digest)> {
+        let known = self.expected.iter().filter_map(|(sum, digest)| match sum {
+            Sum::Known(algorithm) => Some((*algorithm, *digest)),
+            Sum::Sha224 | Sum::Sha384 => None,
+        });
+        known.collect()
+    }
+
+    /// The consumer computes digests anyway, and takes on those of [`FileReader::expected`], so that they are not
+    /// computed twice. It says what it found with [`FileReader::vouch`].
+    pub fn leave_digests(&mut self) {
+        let others = self.expected.iter().map(|(sum, _)| *sum).filter(|sum| !matches!(sum, Sum::Known(_)));
+        self.sums = Some(Sums::new(&others.collect::<Vec<_>>()));
+    }
+
+    /// Takes digests of the whole file from the consumer's hand. If nothing else is to be known of the file, what
+    /// is left of it is not read.
+    pub fn vouch(&mut self, digests: &[(Algorithm, Digest)]) {
+        self.values.extend(digests.iter().map(|(algorithm, digest)| (Sum::Known(*algorithm), *digest)));
+        let values = &self.values;
+        if self.expected.iter().all(|(sum, _)| values.iter().any(|(known, _)| known == sum)) {
+            self.sums = None;
+        }
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -243,7 +279,7 @@ impl Read for FileReader<'_> {
             return Err(self.fail(Problem::Changed));
         }
         if ended {
-            self.values = self.sums.take().map(Sums::finish).unwrap_or_default();
+            self.values.extend(self.sums.take().map(Sums::finish).unwrap_or_default());
         }
         Ok(read)
     }

@@ -58,7 +58,7 @@ pub struct Expected<'a> {
 pub struct StagedFile {
     /// The length in bytes.
     pub len: u64,
-    /// The content digest and the fixity digests.
+    /// Every digest that was computed, the content digest first.
     pub digests: Vec<(Algorithm, Digest)>,
     /// Whether the bytes are new to the object.
     pub is_new: bool,
@@ -234,8 +234,13 @@ impl Draft<'_> {
         let Some(line) = files.earlier.get(logical_path).filter(|line| line.stamp == stamp) else { return Ok(None) };
         let digest = line.digests.get(self.algorithm.name()).and_then(|text| text.parse::<Digest>().ok());
         let Some(digest) = digest.filter(|digest| files.contents.contains_key(digest)) else { return Ok(None) };
+        let known = line.digests.iter().filter_map(|(name, value)| {
+            let algorithm = Algorithm::from_name(name)?;
+            Some((algorithm, Digest::parse(algorithm, value).ok()?))
+        });
+        let known: Vec<_> = known.collect();
         files.insert(logical_path, digest)?;
-        Ok(files.contents.get(&digest).map(|content| self.staged_file(digest, content)))
+        Ok(files.contents.get(&digest).map(|content| self.staged_file(digest, content, &known)))
     }
 
     /// Adds a file: copies `source` into the draft and computes all digests on the way. Bytes that the object has
@@ -370,15 +375,16 @@ impl Draft<'_> {
             content: content.path.clone(),
             digests: passed.digests.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         };
-        let file = self.staged_file(digest, content);
+        let file = self.staged_file(digest, content, &passed.digests);
         let staged = name.filter(|_| keeps_file).map(|name| self.content_file(name));
         journal.add(&line, staged).map_err(Error::io(self.directory.display().to_string()))?;
         files.insert(logical_path, digest)?;
         Ok(Inserted { file, keeps_file })
     }
 
-    fn staged_file(&self, digest: Digest, content: &Content) -> StagedFile {
-        let digests = [(self.algorithm, digest)].into_iter().chain(content.fixity.iter().copied()).collect();
+    fn staged_file(&self, digest: Digest, content: &Content, known: &[(Algorithm, Digest)]) -> StagedFile {
+        let others = known.iter().filter(|(algorithm, _)| *algorithm != self.algorithm);
+        let digests = [(self.algorithm, digest)].into_iter().chain(others.copied()).collect();
         StagedFile { len: content.len, digests, is_new: content.is_new }
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use dipper_archive::bagit::{Kind, Limits, Problem, ReadError, Sum, open, validate};
-use dipper_archive::digest::Algorithm;
+use dipper_archive::digest::{Algorithm, Hasher};
 use dipper_archive::package::{Control, Form, Options, write_file};
 
 use crate::bagit_support::{Bag, SHAPES, Shape, names, peer_accepts};
@@ -397,6 +397,28 @@ fn what_the_consumer_leaves_is_checked_all_the_same() {
         let report = submission.read(&[], &|file| file.read(&mut [0]).map(drop)).expect("a report");
         assert_eq!(names(&report.errors), ["data/one.txt: Checksum"; 2], "{shape:?}");
     }
+}
+
+#[test]
+fn a_consumer_that_takes_the_digests_on_must_vouch_for_all_of_them() {
+    let (_work, path) = Bag::sound("1.0").lay_out(Shape::Directory);
+    let submission = open(&path, &Limits::default()).expect("a submission");
+    let silent = submission.read(&[], &|file| Ok(file.leave_digests())).expect("a report");
+    assert!(names(&silent.errors).contains(&"data/one.txt: Unreadable".to_owned()), "{silent}");
+    let vouching = submission.read(&[], &|file| {
+        let expected = file.expected();
+        file.leave_digests();
+        // Nothing is read: the consumer knows the file from before.
+        Ok(file.vouch(&expected))
+    });
+    assert!(vouching.expect("a report").is_valid());
+    let lying = submission.read(&[], &|file| {
+        let wrong = file.expected().into_iter().map(|(algorithm, _)| (algorithm, Hasher::new(algorithm).finish()));
+        file.leave_digests();
+        Ok(file.vouch(&wrong.collect::<Vec<_>>()))
+    });
+    let report = lying.expect("a report");
+    assert!(names(&report.errors).contains(&"data/one.txt: Checksum".to_owned()), "{report}");
 }
 
 #[test]
