@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli_support::{Dipper, noise, run, wait_until};
+use crate::cli_support::{Dipper, names, noise, run, wait_until};
 
 #[test]
 fn a_package_is_ordered_followed_and_fetched() {
@@ -84,6 +84,27 @@ fn what_a_client_may_not_do_is_told_by_the_exit_code() {
     let mut elsewhere = dipper.client(&url, &["status", "x", "--token-url", &format!("{url}/nowhere")]);
     elsewhere.env("DIPPER_SERVER", "http://127.0.0.1:1");
     run(elsewhere).error(4);
+}
+
+#[test]
+fn several_files_go_into_a_directory() {
+    let dipper = Dipper::with_client();
+    for name in ["one/a.txt", "two/b.txt"] {
+        dipper.write(&format!("source/representations/{name}"), name.as_bytes());
+    }
+    let ingested = dipper.json(&["ingest", "source", "--contract", "2d17", "--object-id", "foto"]);
+    let archive_id = ingested["archiveId"].as_str().expect("an identifier");
+    let (_server, url) = dipper.serve(&[("DIPPER_DELIVERY_SPLIT", "representation")]);
+    let client = |arguments: &[&str]| run(dipper.client(&url, arguments));
+    let ordered = client(&["order", archive_id, "--wait", "--json"]).json(0);
+    let delivered: Vec<_> = ordered["files"].as_array().expect("a list").iter().map(|file| &file["filename"]).collect();
+    assert!(delivered.len() >= 2, "{ordered}");
+    let id = ordered["disseminationId"].as_str().expect("an identifier");
+    let fetched = client(&["fetch", id, "--output", "out", "--json"]).json(0);
+    let mut expected: Vec<_> = delivered.iter().filter_map(|name| name.as_str()).collect();
+    expected.sort_unstable();
+    assert_eq!(names(&dipper.path("out")), expected);
+    assert_eq!(fetched["files"].as_array().map(Vec::len), Some(expected.len()));
 }
 
 #[test]
