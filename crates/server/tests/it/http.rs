@@ -20,6 +20,12 @@ async fn probes_answer() {
         assert_eq!(answer.status(), 200, "{path}");
         assert_eq!(answer.text().await.expect("text"), r#"{"status":"ok"}"#);
     }
+    let declaration = server.installation.data.archive().join("0=ocfl_1.1");
+    let text = std::fs::read(&declaration).expect("a declaration");
+    dipper_archive::publish::remove_file(&declaration).expect("removed");
+    assert_eq!(server.get("/readyz").await.status(), 503, "the storage root is not there");
+    dipper_archive::publish::write_file(&declaration, &text).expect("written");
+    assert_eq!(server.get("/readyz").await.status(), 200);
     server.database().close().await;
     let answer = server.get("/readyz").await;
     assert_eq!(answer.status(), 503);
