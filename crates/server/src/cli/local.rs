@@ -17,11 +17,11 @@ use crate::config::{Settings, Sources};
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct LocalArguments {
     /// The data directory [default: DIPPER_DATA_DIRECTORY, otherwise "dipper-data"]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, help_heading = "Installation")]
     data: Option<PathBuf>,
 
     /// The configuration file [default: DIPPER_CONFIG, otherwise "dipper.toml" in the data directory if it is there]
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Installation")]
     config: Option<PathBuf>,
 }
 

@@ -6,7 +6,7 @@ use dipper_archive::publish;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::cli_support::{Dipper, noise, run};
+use crate::cli_support::{Dipper, Running, noise, run, wait_until};
 
 #[test]
 fn the_command_line_says_what_is_wrong_with_it() {
@@ -192,11 +192,7 @@ fn verify_finds_a_changed_byte_and_the_catalogue_can_be_rebuilt() {
     assert_eq!((&intact["valid"], &intact["objects"], &intact["bytes"]), (&json!(true), &json!(2), &json!(50_005)));
     assert!(dipper.json(&["package", "show", &one])["verified"].is_string());
 
-    let location = dipper.json(&["package", "show", &one])["location"].as_str().expect("a place").to_owned();
-    let content = dipper.path("data/archive").join(location).join("v1/content/file.bin");
-    let mut bytes = std::fs::read(&content).expect("content");
-    bytes[30_000] ^= 1;
-    publish::write_file(&content, &bytes).expect("written");
+    dipper.damage(&one);
     let structure = dipper.json(&["verify", "--no-hash"]);
     assert_eq!(structure["valid"], true);
     let found = run(dipper.command(&["verify", "--object-id", "one", "--json"]));
@@ -217,6 +213,26 @@ fn verify_finds_a_changed_byte_and_the_catalogue_can_be_rebuilt() {
     assert_eq!(dipper.json(&["index"])["added"], 0);
     assert_eq!(dipper.json(&["contract", "list"])["contracts"], json!([{ "contractId": "2d17", "packages": 2 }]));
     dipper.run(&["index", "--contract", "none"]).error(4);
+}
+
+#[test]
+fn an_interrupted_ingest_goes_on() {
+    let dipper = Dipper::with_client();
+    // Long enough to be interrupted, and sparse, so that it is not written before it is read.
+    let source = dipper.write("source/zeros.bin", b"");
+    let file = std::fs::OpenOptions::new().write(true).open(&source).expect("a file");
+    file.set_len(400_000_000).expect("made longer");
+    let arguments = ["ingest", "source", "--contract", "2d17", "--object-id", "zeros", "--json"];
+    let running = Running::start(dipper.command(&arguments));
+    let drafts = dipper.path("data/staging/drafts");
+    wait_until("a draft", || drafts.read_dir().is_ok_and(|mut drafts| drafts.next().is_some()));
+    let stopped = running.stop(Signal::INT);
+    assert!(stopped.error(130).contains("goes on from here"), "{stopped:?}");
+    assert_eq!(dipper.json(&["package", "list"])["packages"], json!([]));
+    file.set_len(4_000_000).expect("made shorter");
+    let ingested = run(dipper.command(&arguments)).json(0);
+    assert_eq!((&ingested["bytes"], &ingested["version"]), (&json!(4_000_000), &json!(1)));
+    assert_eq!(dipper.json(&["verify"])["valid"], true);
 }
 
 #[test]

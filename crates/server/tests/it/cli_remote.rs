@@ -1,13 +1,17 @@
 //! Ordering and following as a client, against the program's own server.
 
+use std::io::{Read, Write};
+use std::iter::repeat;
+use std::net::TcpListener;
+
 use dipper_core::time::Clock;
 use dipper_server::config::{Settings, Sources};
 use dipper_server::serve::Server;
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli_support::{Dipper, noise, run};
+use crate::cli_support::{Dipper, names, noise, run, wait_until};
 
 #[test]
 fn a_package_is_ordered_followed_and_fetched() {
@@ -83,9 +87,91 @@ fn what_a_client_may_not_do_is_told_by_the_exit_code() {
 }
 
 #[test]
+fn several_files_go_into_a_directory() {
+    let dipper = Dipper::with_client();
+    for name in ["one/a.txt", "two/b.txt"] {
+        dipper.write(&format!("source/representations/{name}"), name.as_bytes());
+    }
+    let ingested = dipper.json(&["ingest", "source", "--contract", "2d17", "--object-id", "foto"]);
+    let archive_id = ingested["archiveId"].as_str().expect("an identifier");
+    let (_server, url) = dipper.serve(&[("DIPPER_DELIVERY_SPLIT", "representation")]);
+    let client = |arguments: &[&str]| run(dipper.client(&url, arguments));
+    let ordered = client(&["order", archive_id, "--wait", "--json"]).json(0);
+    let delivered: Vec<_> = ordered["files"].as_array().expect("a list").iter().map(|file| &file["filename"]).collect();
+    assert!(delivered.len() >= 2, "{ordered}");
+    let id = ordered["disseminationId"].as_str().expect("an identifier");
+    let fetched = client(&["fetch", id, "--output", "out", "--json"]).json(0);
+    let mut expected: Vec<_> = delivered.iter().filter_map(|name| name.as_str()).collect();
+    expected.sort_unstable();
+    assert_eq!(names(&dipper.path("out")), expected);
+    assert_eq!(fetched["files"].as_array().map(Vec::len), Some(expected.len()));
+}
+
+#[test]
+fn damage_that_the_order_finds_is_told() {
+    let dipper = Dipper::with_client();
+    let archive_id = dipper.ingest("foto", &noise(100_000));
+    dipper.damage(&archive_id);
+    let (_server, url) = dipper.serve(&[]);
+    let client = |arguments: &[&str]| run(dipper.client(&url, arguments));
+    let ordered = client(&["order", &archive_id, "--wait", "--json"]);
+    assert!(ordered.stderr.contains("error: order "), "{ordered:?}");
+    let ordered = ordered.json(3);
+    assert_eq!((&ordered["status"], &ordered["error"]["code"]), (&json!("FAILED"), &json!("FIXITY_CHECK_FAILED")));
+    let id = ordered["disseminationId"].as_str().expect("an identifier");
+    client(&["fetch", id]).error(3);
+    assert_eq!(client(&["status", id]).code, 0);
+    assert_eq!(dipper.json(&["package", "show", &archive_id])["state"], "damaged");
+    // From now on it is refused at once.
+    client(&["order", &archive_id]).error(7);
+}
+
+#[test]
+fn notices_are_listed_with_their_attempts_and_sent_again() {
+    let dipper = Dipper::with_client();
+    let archive_id = dipper.ingest("foto", b"content");
+    let receiver = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let hook = format!("http://{}/", receiver.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        // The first notice is refused, all others are taken.
+        for (stream, status) in receiver.incoming().zip(["500 Out of order"].into_iter().chain(repeat("204 Taken"))) {
+            let mut stream = stream.expect("a connection");
+            let mut request = Vec::new();
+            let mut piece = [0; 4096];
+            while !request.ends_with(b"}}") {
+                let read = stream.read(&mut piece).expect("a request");
+                request.extend(&piece[..read]);
+            }
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).expect("answered");
+        }
+    });
+    let allow = ("DIPPER_EGRESS_ALLOW", "127.0.0.1");
+    let mut add = dipper.command(&["--json", "webhook", "add", "c1", &hook]);
+    add.env(allow.0, allow.1);
+    let webhook = run(add).json(0)["webhookId"].as_str().expect("an identifier").to_owned();
+    let (_server, url) = dipper.serve(&[allow, ("DIPPER_WEBHOOK_MAX_BACKOFF_SECONDS", "1")]);
+    assert_eq!(run(dipper.client(&url, &["order", &archive_id, "--wait"])).code, 0);
+
+    let notice = || dipper.json(&["webhook", "attempts", &webhook])["notices"][0].clone();
+    wait_until("an accepted notice", || notice()["state"] == "accepted");
+    let first = notice();
+    let id = first["noticeId"].as_str().expect("an identifier");
+    let statuses = |notice: &Value| -> Vec<Value> {
+        notice["attempts"].as_array().expect("a list").iter().map(|attempt| attempt["status"].clone()).collect()
+    };
+    assert_eq!(statuses(&first), [json!(500), json!(204)]);
+    assert_eq!(dipper.json(&["webhook", "replay", id]), json!({ "noticeId": id, "webhooks": 1 }));
+    dipper.run(&["webhook", "replay", id, "--webhook", "none"]).error(4);
+    wait_until("another attempt", || statuses(&notice()) == [json!(500), json!(204), json!(204)]);
+    let text = dipper.run(&["webhook", "attempts", &webhook]).stdout;
+    assert!(text.contains(id) && text.contains("204"), "{text}");
+}
+
+#[test]
 fn a_server_that_is_not_there_may_come_back() {
     let dipper = Dipper::with_client();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let ran = run(dipper.client(&format!("http://{free}"), &["status", "x"]));
     assert!(ran.error(6).contains("cannot be reached"), "{ran:?}");
 }

@@ -64,11 +64,29 @@ impl Dipper {
         ingested["archiveId"].as_str().expect("an identifier").to_owned()
     }
 
+    /// Where the only file of a package that [`Dipper::ingest`] made is stored.
+    pub(crate) fn content(&self, archive_id: &str) -> PathBuf {
+        let shown = self.json(&["package", "show", archive_id]);
+        let location = shown["location"].as_str().expect("a place").to_owned();
+        self.path("data/archive").join(location).join("v1/content/file.bin")
+    }
+
+    /// Changes one byte of it.
+    pub(crate) fn damage(&self, archive_id: &str) {
+        let content = self.content(archive_id);
+        let mut bytes = std::fs::read(&content).expect("content");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        publish::write_file(&content, &bytes).expect("written");
+    }
+
     /// The program with nothing in its environment but where its data is.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dipper"));
         command.args(arguments).current_dir(self.directory.path()).env_clear();
         command.env("DIPPER_DATA_DIRECTORY", self.path("data")).stdin(Stdio::null());
+        // Nothing on this machine is reached through a proxy.
+        command.env("http_proxy", "http://127.0.0.1:1");
         command
     }
 

@@ -21,7 +21,7 @@ use crate::cli::output::{count, plain, size};
 use crate::cli::remote::api::{Api, Credentials, DeliveredFile, Dissemination, Ordered};
 use crate::cli::remote::download::Download;
 use crate::cli::remote::fetch::targets;
-use crate::cli::remote::order::follow;
+use crate::cli::remote::order::{ended, follow};
 
 /// How long a notice may take before the demo goes on without it.
 const NOTICE_PATIENCE: Duration = Duration::from_secs(30);
@@ -151,10 +151,7 @@ impl<'a> Tour<'a> {
             let more = if event.detail.is_empty() { String::new() } else { format!(": {}", plain(&event.detail)) };
             self.story.tell("", &format!("+ {since:7.1} ms  {}{more}", event.kind))?;
         }
-        if found.is_delivered() {
-            return Ok(found);
-        }
-        Err(told(Exit::Failure, format!("order {id} is {}: {}", found.status, found.reason())))
+        if found.is_delivered() { Ok(found) } else { Err(ended(&found)) }
     }
 
     /// What was recorded of an order, each with the milliseconds since its beginning.

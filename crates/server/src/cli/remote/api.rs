@@ -8,7 +8,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-use url::Url;
+use url::{Host, Url};
 
 use super::patience::{Patience, is_passing, retry_after};
 use crate::cli::exit::{Exit, told};
@@ -117,12 +117,15 @@ impl Dissemination {
 impl Api {
     /// A server at an address that includes the contract's base path.
     pub(crate) fn new(base: Url, credentials: Credentials) -> anyhow::Result<Api> {
-        let http = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
-            .user_agent(concat!("dipper/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .context("the HTTP client cannot be started")?;
+            .user_agent(concat!("dipper/", env!("CARGO_PKG_VERSION")));
+        // A proxy of the environment is for the way out, not for this machine.
+        if is_loopback(&base) {
+            client = client.no_proxy();
+        }
+        let http = client.build().context("the HTTP client cannot be started")?;
         Ok(Api { http, base, credentials, token: Mutex::new(None) })
     }
 
@@ -203,6 +206,15 @@ impl Api {
         let text = token.text.clone();
         *kept = Some(token);
         Ok(text)
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

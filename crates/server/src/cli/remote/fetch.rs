@@ -123,3 +123,38 @@ fn print(output: Output, found: &Dissemination, fetched: &[Fetched]) -> anyhow::
     });
     output.result(&document, &text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(names: &[&str]) -> Vec<DeliveredFile> {
+        let file = |name: &&str| DeliveredFile {
+            download_url: "http://localhost/".to_owned(),
+            filename: (*name).to_owned(),
+            filesize: 1,
+            checksum: "a".repeat(32),
+            checksum_algorithm: "MD5".to_owned(),
+        };
+        names.iter().map(file).collect()
+    }
+
+    #[test]
+    fn files_go_where_the_output_says() -> anyhow::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let at = |name: &str| directory.path().join(name);
+        let table = [
+            (None, &["a"][..], vec![PathBuf::from("a")]),
+            (Some(at("new")), &["a"], vec![at("new")]),
+            (Some(at("new/")), &["a"], vec![at("new/a")]),
+            (Some(directory.path().to_owned()), &["a"], vec![at("a")]),
+            (Some(at("several")), &["a", "b"], vec![at("several/a"), at("several/b")]),
+        ];
+        for (output, names, expected) in table {
+            assert_eq!(targets(output.as_deref(), &files(names))?, expected, "{output:?}");
+        }
+        assert!(targets(None, &files(&["a", "a"])).is_err());
+        assert!(targets(None, &files(&["a", "../b"])).is_err());
+        Ok(())
+    }
+}

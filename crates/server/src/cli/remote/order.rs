@@ -103,8 +103,10 @@ impl WaitArguments {
 }
 
 /// The error of an order that ended without a delivery.
-pub(super) fn ended(found: &Dissemination) -> anyhow::Error {
-    told(Exit::Failure, format!("order {} is {}: {}", found.dissemination_id, found.status, found.reason()))
+pub(crate) fn ended(found: &Dissemination) -> anyhow::Error {
+    let damaged = found.error.as_ref().is_some_and(|error| error.code == "FIXITY_CHECK_FAILED");
+    let exit = if damaged { Exit::Damage } else { Exit::Failure };
+    told(exit, format!("order {} is {}: {}", found.dissemination_id, found.status, found.reason()))
 }
 
 /// Asks, at longer and longer intervals, until the order has ended. `changed` is told of each new status.
