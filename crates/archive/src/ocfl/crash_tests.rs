@@ -238,8 +238,8 @@ fn what_a_crash_leaves_in_the_middle_of_writing_a_document_is_not_published() {
         fault::after(Some(2));
         archive.put(&[("a", "2")]).unwrap_err();
         fault::after(None);
-        let staged = std::fs::read_dir(archive.root.staging().join("drafts")).unwrap();
-        let object = staged.map(|entry| entry.unwrap().path().join("object")).find(|path| path.is_dir()).unwrap();
+        let only = |directory: &Path| std::fs::read_dir(directory).unwrap().next().unwrap().unwrap().path();
+        let object = only(&only(&archive.root.staging().join("drafts"))).join("object");
         let version = object.join(if first { "v1" } else { "v2" });
         for directory in [&object, &version] {
             std::fs::write(directory.join(".inventory.json.4711-1.part"), b"{ half of").unwrap();

@@ -40,6 +40,8 @@ const MAX_PAGE: u64 = 1000;
         (status = 413, description = "The body is too long", body = ErrorAnswer),
         (status = 422, description = "The archive is not preserved", body = ErrorAnswer),
         (status = 429, description = "Too many requests", body = ErrorAnswer),
+        (status = 503, description = "No room left, or too busy: `Retry-After` says when to come back",
+            body = ErrorAnswer),
     )
 )]
 pub(super) async fn dissemination_create(
