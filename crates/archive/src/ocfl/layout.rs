@@ -151,6 +151,9 @@ impl Layout {
     /// The object root of an id, relative to the storage root.
     pub fn object_path(&self, id: &str) -> Result<String, LayoutError> {
         let refuse = |reason| LayoutError::Id { layout: self.name(), id: id.to_owned(), reason };
+        if id.is_empty() {
+            return Err(refuse("an object needs an id"));
+        }
         match self {
             Layout::FlatDirect => directory_name(id).map_err(refuse),
             Layout::HashAndId(tuples) => {

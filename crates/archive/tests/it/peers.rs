@@ -3,12 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A tool of the peers that `tests/peers/install` installs.
-pub(crate) fn tool(name: &str) -> PathBuf {
+/// Has `tests/peers/install` install what is missing, the tools of the system that tests use among it; where the rest
+/// of them is.
+pub(crate) fn install() -> PathBuf {
     let installer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/install");
     let installed = Command::new(&installer).output().unwrap();
     assert!(installed.status.success(), "{}: {}", installer.display(), told(&installed));
-    let tool = Path::new(String::from_utf8(installed.stdout).unwrap().trim_end()).join("bin").join(name);
+    Path::new(String::from_utf8(installed.stdout).unwrap().trim_end()).join("bin")
+}
+
+/// A tool of the peers.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    let tool = install().join(name);
     assert!(tool.is_file(), "{} is not installed", tool.display());
     tool
 }

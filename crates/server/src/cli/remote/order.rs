@@ -41,7 +41,8 @@ pub(crate) struct StatusArguments {
 /// Whether to wait for the end of an order.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct WaitArguments {
-    /// Wait until the order is delivered, or will not be; that is a failure then
+    /// Wait until the order is delivered, or will not be; that is a failure then. An order that is under way already
+    /// is waited for in place of a new one
     #[arg(long)]
     wait: bool,
     /// Wait so many seconds at the most
@@ -53,6 +54,8 @@ pub(crate) async fn order(arguments: OrderArguments, output: Output) -> anyhow::
     let api = arguments.server.api()?;
     let ordered = match api.order(&arguments.archive_id, arguments.priority).await? {
         Ordered::New(ordered) => *ordered,
+        // Who waits for a delivery gets the one that is under way, as the contract's best practice has it.
+        Ordered::UnderWay { existing, .. } if arguments.wait.wait => api.get(&existing).await?,
         Ordered::UnderWay { existing, message } => {
             let message = format!("{message}: {existing} (see `dipper status {existing} --wait`)");
             return Err(told(Exit::Conflict, message));
