@@ -5,6 +5,7 @@
 //! asynchronous run it on threads of their own.
 
 pub mod bagit;
+mod blocks;
 pub mod digest;
 pub mod ocfl;
 pub mod package;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use crate::blocks::Blocks;
 use crate::digest::{Algorithm, Digest, Hasher};
 
 /// Above this a file is hashed by threads.
@@ -97,20 +98,16 @@ fn run_large(source: &mut dyn Read, hashers: Vec<Hasher>, sink: Sink<'_>, mut le
             senders.push(sender);
             threads.push(scope.spawn(move || hash_blocks(hasher, &receiver)));
         }
-        let mut blocks: Vec<Arc<Vec<u8>>> = Vec::new();
+        let mut blocks = Blocks::new(LARGE_BLOCK);
         loop {
-            let mut block = free_block(&mut blocks);
-            let Some(bytes) = Arc::get_mut(&mut block) else { continue };
-            bytes.resize(LARGE_BLOCK, 0);
-            let count = read_block(source, bytes).map_err(PassError::Source)?;
-            bytes.truncate(count);
-            sink(bytes).map_err(PassError::Sink)?;
+            let block = blocks.fill(|bytes| read_block(source, bytes)).map_err(PassError::Source)?;
+            let count = block.len();
+            sink(&block).map_err(PassError::Sink)?;
             len += count as u64;
             for sender in &senders {
                 // A hasher ends only when its sender is gone.
                 let _ = sender.send(Arc::clone(&block));
             }
-            blocks.push(block);
             if count < LARGE_BLOCK {
                 break;
             }
@@ -130,14 +127,6 @@ fn hash_blocks(mut hasher: Hasher, blocks: &Receiver<Arc<Vec<u8>>>) -> (Algorith
         hasher.update(&block);
     }
     (hasher.algorithm(), hasher.finish())
-}
-
-/// A block that every hasher is done with, or a new one: the channels bound how many there are.
-fn free_block(blocks: &mut Vec<Arc<Vec<u8>>>) -> Arc<Vec<u8>> {
-    match blocks.iter().position(|block| Arc::strong_count(block) == 1) {
-        Some(index) => blocks.swap_remove(index),
-        None => Arc::new(Vec::with_capacity(LARGE_BLOCK)),
-    }
 }
 
 /// Fills the buffer as far as the source goes.

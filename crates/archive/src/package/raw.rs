@@ -95,6 +95,26 @@ impl ContentReader {
         Ok(())
     }
 
+    /// Reads the next bytes into `bytes`, until it or the content is at its end; returns how many there were.
+    pub(super) fn fill(&mut self, bytes: &mut [u8]) -> Result<usize, SourceError> {
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty() && self.left() > 0) {
+            let wanted = rest.len().min(usize::try_from(self.left()).unwrap_or(usize::MAX));
+            let read = match self.reader.read(rest.get_mut(..wanted).unwrap_or_default()) {
+                Ok(0) => return Err(self.wrong_size(self.position)),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(source) => return Err(self.io(source)),
+            };
+            filled += read;
+            self.position += read as u64;
+        }
+        if self.left() == 0 {
+            self.check_end()?;
+        }
+        Ok(filled)
+    }
+
     /// How many bytes are left.
     pub(super) fn left(&self) -> u64 {
         self.size - self.position

@@ -7,6 +7,7 @@ use super::layout::{Content, Located, Piece};
 use super::prepare::PrepareError;
 use super::queue::{Bytes, CHUNK_BYTES, Job, Queue};
 use super::raw::{self, ContentReader, SourceError};
+use crate::blocks::Blocks;
 use crate::digest::Hasher;
 use crate::storage::Storage;
 
@@ -85,9 +86,9 @@ fn large_file(
 }
 
 fn read_chunks(reader: &mut ContentReader, chunks: &SyncSender<Result<Bytes, SourceError>>) {
+    let mut blocks = Blocks::new(CHUNK_BYTES as usize);
     while reader.left() > 0 {
-        let mut chunk = Vec::new();
-        let read = reader.append(&mut chunk, CHUNK_BYTES).map(|()| Arc::new(chunk));
+        let read = blocks.fill(|bytes| reader.fill(bytes));
         let failed = read.is_err();
         // The other end goes away when the queue is stopped.
         if chunks.send(read).is_err() || failed {
