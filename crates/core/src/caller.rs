@@ -1,8 +1,8 @@
 //! Who calls, and what that caller may do on which contract.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
+
+use crate::named::named;
 
 /// What a client may do on a contract. A role includes none of the others: a client that writes and reads has both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,36 +15,7 @@ pub enum Role {
     Operator,
 }
 
-impl Role {
-    /// Every role.
-    pub const ALL: [Role; 3] = [Role::Read, Role::Write, Role::Operator];
-
-    /// The name in the database and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Read => "read",
-            Role::Write => "write",
-            Role::Operator => "operator",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-impl FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Role, String> {
-        Role::ALL
-            .into_iter()
-            .find(|role| role.name() == text)
-            .ok_or_else(|| format!("{text:?} is no role: use read, write or operator"))
-    }
-}
+named!(Role, "role": Read => "read", Write => "write", Operator => "operator");
 
 /// The roles that a caller has, contract by contract.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,6 +19,7 @@ pub mod ingest;
 pub mod installation;
 pub mod intake;
 pub mod link;
+mod named;
 pub mod notify;
 pub mod order;
 pub mod progress;

@@ -1,7 +1,6 @@
 //! The state machine of an order: pure, and the only place that decides which state follows which.
 
-use std::fmt;
-use std::str::FromStr;
+use crate::named::named;
 
 /// Where an order stands. The order of the variants is the order in which a client sees them; an order never goes
 /// back.
@@ -93,55 +92,23 @@ pub fn transition(state: OrderState, signal: Signal) -> Result<Transition, Refus
     }
 }
 
-impl OrderState {
-    /// Every state, in order.
-    pub const ALL: [OrderState; 9] = [
-        OrderState::Received,
-        OrderState::Queued,
-        OrderState::Recalling,
-        OrderState::Verifying,
-        OrderState::Delivering,
-        OrderState::Delivered,
-        OrderState::Failed,
-        OrderState::Rejected,
-        OrderState::Cancelled,
-    ];
+named!(
+    OrderState, "state of an order":
+    Received => "received",
+    Queued => "queued",
+    Recalling => "recalling",
+    Verifying => "verifying",
+    Delivering => "delivering",
+    Delivered => "delivered",
+    Failed => "failed",
+    Rejected => "rejected",
+    Cancelled => "cancelled",
+);
 
+impl OrderState {
     /// Whether nothing can follow.
     pub fn is_finished(self) -> bool {
         self >= OrderState::Delivered
-    }
-
-    /// The name in the database and in events.
-    pub fn name(self) -> &'static str {
-        match self {
-            OrderState::Received => "received",
-            OrderState::Queued => "queued",
-            OrderState::Recalling => "recalling",
-            OrderState::Verifying => "verifying",
-            OrderState::Delivering => "delivering",
-            OrderState::Delivered => "delivered",
-            OrderState::Failed => "failed",
-            OrderState::Rejected => "rejected",
-            OrderState::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl fmt::Display for OrderState {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-impl FromStr for OrderState {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<OrderState, String> {
-        OrderState::ALL
-            .into_iter()
-            .find(|state| state.name() == text)
-            .ok_or_else(|| format!("{text:?} is no state of an order"))
     }
 }
 
@@ -192,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_state_only_moves_forward_and_by_one() {
-        for state in OrderState::ALL {
+        for &state in OrderState::ALL {
             for signal in SIGNALS {
                 if let Ok(Transition::To(next)) = transition(state, signal) {
                     assert!(next > state, "{state} {signal:?}");

@@ -2,6 +2,7 @@
 
 use crate::db::packages::any_of;
 use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
+use crate::named::named;
 use crate::order::OrderState;
 use crate::time::Timestamp;
 
@@ -66,37 +67,14 @@ pub enum FailureCode {
     Cancelled,
 }
 
-impl FailureCode {
-    const ALL: [FailureCode; 5] = [
-        FailureCode::Fixity,
-        FailureCode::System,
-        FailureCode::NotPreserved,
-        FailureCode::NotAllowed,
-        FailureCode::Cancelled,
-    ];
-
-    /// The name in the database.
-    pub fn name(self) -> &'static str {
-        match self {
-            FailureCode::Fixity => "fixity",
-            FailureCode::System => "system",
-            FailureCode::NotPreserved => "not_preserved",
-            FailureCode::NotAllowed => "not_allowed",
-            FailureCode::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl std::str::FromStr for FailureCode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<FailureCode, String> {
-        FailureCode::ALL
-            .into_iter()
-            .find(|code| code.name() == text)
-            .ok_or_else(|| format!("{text:?} is no reason of an order"))
-    }
-}
+named!(
+    FailureCode, "reason of an order":
+    Fixity => "fixity",
+    System => "system",
+    NotPreserved => "not_preserved",
+    NotAllowed => "not_allowed",
+    Cancelled => "cancelled",
+);
 
 /// Which orders a list holds.
 #[derive(Clone, Debug, Default)]

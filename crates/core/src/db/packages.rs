@@ -1,9 +1,7 @@
 //! Packages and their versions.
 
-use std::fmt;
-use std::str::FromStr;
-
 use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
+use crate::named::named;
 use crate::time::Timestamp;
 
 /// Whether a package can be handed out.
@@ -19,37 +17,13 @@ pub enum PackageState {
     Deleted,
 }
 
-impl PackageState {
-    const ALL: [PackageState; 4] =
-        [PackageState::Preserved, PackageState::Damaged, PackageState::Missing, PackageState::Deleted];
-
-    /// The name in the database and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            PackageState::Preserved => "preserved",
-            PackageState::Damaged => "damaged",
-            PackageState::Missing => "missing",
-            PackageState::Deleted => "deleted",
-        }
-    }
-}
-
-impl fmt::Display for PackageState {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-impl FromStr for PackageState {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<PackageState, String> {
-        PackageState::ALL
-            .into_iter()
-            .find(|state| state.name() == text)
-            .ok_or_else(|| format!("{text:?} is no state of a package"))
-    }
-}
+named!(
+    PackageState, "state of a package":
+    Preserved => "preserved",
+    Damaged => "damaged",
+    Missing => "missing",
+    Deleted => "deleted",
+);
 
 /// A package: one OCFL object.
 #[derive(Clone, Debug, PartialEq, Eq)]

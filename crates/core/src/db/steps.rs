@@ -1,11 +1,9 @@
 //! Steps: the queue. A step is claimed under a lease; each claim raises its fence, and nothing that a former holder
 //! writes passes the fence.
 
-use std::fmt;
-use std::str::FromStr;
-
 use crate::db::{Database, DatabaseError, Row, Transaction, sql};
 use crate::ids;
+use crate::named::named;
 use crate::time::Timestamp;
 
 /// The kinds of steps.
@@ -17,32 +15,7 @@ pub enum StepKind {
     Prepare,
 }
 
-impl StepKind {
-    /// The name in the database and in the log.
-    pub fn name(self) -> &'static str {
-        match self {
-            StepKind::Admit => "admit",
-            StepKind::Prepare => "prepare",
-        }
-    }
-}
-
-impl fmt::Display for StepKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-impl FromStr for StepKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<StepKind, String> {
-        [StepKind::Admit, StepKind::Prepare]
-            .into_iter()
-            .find(|kind| kind.name() == text)
-            .ok_or_else(|| format!("{text:?} is no kind of step"))
-    }
-}
+named!(StepKind, "kind of step": Admit => "admit", Prepare => "prepare");
 
 /// A step that this process has claimed.
 #[derive(Clone, Debug)]

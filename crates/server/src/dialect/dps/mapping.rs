@@ -110,7 +110,7 @@ pub(super) fn states(words: &str) -> Result<Vec<OrderState>, Refusal> {
     let mut states = Vec::new();
     for word in words.split(',').map(str::trim) {
         let before = states.len();
-        states.extend(OrderState::ALL.into_iter().filter(|state| word_of(status(*state)) == word));
+        states.extend(OrderState::ALL.iter().copied().filter(|state| word_of(status(*state)) == word));
         if states.len() == before {
             let message = format!("the parameter `status` holds {word:?}, which is no status of a dissemination");
             return Err(Refusal::bad_request(message));
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn every_state_has_the_word_of_the_contract() {
-        let words: Vec<_> = OrderState::ALL.into_iter().map(|state| word_of(status(state))).collect();
+        let words: Vec<_> = OrderState::ALL.iter().map(|state| word_of(status(*state))).collect();
         assert_eq!(
             words,
             [
