@@ -25,7 +25,7 @@ use crate::worker::Hold;
 
 pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &Hold) -> Result<(), StepError> {
     let order = orders::get(&installation.database, &lease.order_id).await?.ok_or(StepError::Lost)?;
-    let package = still_allowed(installation, &order).await?;
+    let package = still_allowed(installation, &order, lease.attempt).await?;
     advance(installation, lease, Signal::RecallStarted).await?;
     advance(installation, lease, Signal::VerificationStarted).await?;
     let (context, version, holding) = (Arc::clone(installation), order.version, hold.clone());
@@ -44,7 +44,7 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
 }
 
 /// What held when the order was accepted may not hold any more when its turn comes.
-async fn still_allowed(installation: &Installation, order: &Order) -> Result<Package, StepError> {
+async fn still_allowed(installation: &Installation, order: &Order, attempt: i64) -> Result<Package, StepError> {
     let rejected = |code, message: String| StepError::Final {
         signal: Signal::Rejected,
         failure: Failure { code, message },
@@ -61,6 +61,10 @@ async fn still_allowed(installation: &Installation, order: &Order) -> Result<Pac
     }
     match packages::get(&installation.database, &order.package_id).await? {
         Some(package) if package.state == PackageState::Preserved => Ok(package),
+        // It was allowed when this order first had its turn; the damage was found while it was being prepared.
+        Some(package) if package.state == PackageState::Damaged && attempt > 1 => {
+            Err(damaged(package.reason.unwrap_or_else(|| "a fixity check failed".to_owned())))
+        }
         Some(package) => {
             let message = format!("The package is {} and cannot be handed out.", package.state);
             Err(rejected(FailureCode::NotPreserved, message))

@@ -168,6 +168,21 @@ async fn damage_fails_the_order_marks_the_package_and_makes_no_link() {
 }
 
 #[tokio::test]
+async fn damage_that_others_find_between_two_looks_fails_the_order_too() {
+    let bench = Bench::new().await;
+    let package_id = bench.package("p").await;
+    let order = bench.order(CLIENT, &package_id).await.unwrap().order;
+    std::fs::write(bench.content_file(b"p"), b"q").unwrap();
+    bench.work().await;
+    let all = dipper_core::verify::VerifyCommand::default();
+    dipper_core::verify::verify(&bench.installation, all, Box::new(|_| {})).await.unwrap();
+    bench.clock.advance(bench.installation.settings.backoff);
+    bench.work().await;
+    let view = bench.view(&order).await;
+    assert_eq!((view.order.state, view.order.failure.unwrap().code), (OrderState::Failed, FailureCode::Fixity));
+}
+
+#[tokio::test]
 async fn damage_after_the_delivery_breaks_the_download_off_and_marks_the_package() {
     let bench = Bench::new().await;
     let package_id = bench.package("p").await;
