@@ -26,6 +26,17 @@ pub struct Administration {
     installation: Arc<Installation>,
 }
 
+/// A webhook that was added.
+#[derive(Clone, Debug)]
+pub struct AddedWebhook {
+    /// Its identifier.
+    pub id: String,
+    /// Its secret, which is shown this once.
+    pub secret: Secret,
+    /// Why it will not be called, as far as the settings at hand tell.
+    pub warning: Option<Refusal>,
+}
+
 /// Why something was not set up.
 #[derive(Debug, thiserror::Error)]
 pub enum AdministrationError {
@@ -168,12 +179,17 @@ impl Administration {
         Ok(revoked)
     }
 
-    /// Adds a webhook for a client's notices, and returns its identifier and its secret, which is shown this once.
-    pub async fn webhook_add(&self, client_id: &str, url: &str) -> Result<(String, Secret)> {
+    /// Adds a webhook for a client's notices. An address that these settings do not let be called is added all the
+    /// same, with a warning: the settings of the process that calls decide.
+    pub async fn webhook_add(&self, client_id: &str, url: &str) -> Result<AddedWebhook> {
         self.client_check(client_id).await?;
         let parsed = Url::parse(url)
             .map_err(|error| AdministrationError::Address { url: url.to_owned(), reason: error.to_string() })?;
-        Allowed::new(&self.installation.settings.egress_allow).check(&parsed)?;
+        let warning = match Allowed::new(&self.installation.settings.egress_allow).check(&parsed) {
+            Err(refusal @ (Refusal::Plain(_) | Refusal::Private(_))) => Some(refusal),
+            Err(refusal) => return Err(refusal.into()),
+            Ok(()) => None,
+        };
         let id = ids::new_id();
         let secret = secret::new_webhook_secret()?;
         let webhook = Webhook {
@@ -188,7 +204,7 @@ impl Administration {
         let mut transaction = self.installation.database.begin().await?;
         webhooks::insert(&mut transaction, &webhook).await?;
         transaction.commit().await?;
-        Ok((id, secret))
+        Ok(AddedWebhook { id, secret, warning })
     }
 
     /// The webhooks of one client, or of all.

@@ -10,7 +10,7 @@ use dipper_core::secret::Secret;
 use serde_json::{Value, json};
 
 use super::local::{LocalArguments, Missing};
-use super::output::{Output, Table, count, time_short};
+use super::output::{Output, Table, count, note, time_short};
 
 #[derive(Debug, Args)]
 pub(crate) struct WebhookArguments {
@@ -79,8 +79,11 @@ pub(crate) async fn run(arguments: WebhookArguments, output: Output) -> anyhow::
     let administration = arguments.local.administration(Missing::Refuse).await?;
     match arguments.command {
         WebhookCommand::Add { client, url } => {
-            let (id, secret) = administration.webhook_add(&client, &url).await?;
-            print_secret(output, &id, &secret)
+            let added = administration.webhook_add(&client, &url).await?;
+            if let Some(warning) = added.warning {
+                note(&format!("warning: {warning}; a server with these settings will not call it"));
+            }
+            print_secret(output, &added.id, &added.secret)
         }
         WebhookCommand::List { client } => list(&administration, output, client.as_deref()).await,
         WebhookCommand::Rotate { webhook, overlap_hours } => {

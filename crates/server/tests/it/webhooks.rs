@@ -56,7 +56,8 @@ impl Server {
 async fn ordered<'a>(server: &'a Server, receiver: &Receiver) -> (Caller<'a>, String, String, Secret) {
     let package = server.small_package("2d17", "one").await;
     let caller = server.caller("harvester", &[("2d17", Role::Read)]).await;
-    let (webhook_id, secret) = server.administration().webhook_add("harvester", &receiver.url).await.expect("added");
+    let added = server.administration().webhook_add("harvester", &receiver.url).await.expect("added");
+    let (webhook_id, secret) = (added.id, added.secret);
     let id = caller.order(&package.id).await;
     (caller, id, webhook_id, secret)
 }
@@ -97,7 +98,7 @@ async fn failures_and_withdrawals_are_told_with_the_reason() {
     let package = server.small_package("2d17", "one").await;
     package.flip("METS.xml", 0);
     let caller = server.caller("harvester", &[("2d17", Role::Read)]).await;
-    let (_, secret) = server.administration().webhook_add("harvester", &receiver.url).await.expect("added");
+    let secret = server.administration().webhook_add("harvester", &receiver.url).await.expect("added").secret;
     let id = caller.order(&package.id).await;
     drop(caller);
     server.work_twice().await;
@@ -222,7 +223,10 @@ async fn private_addresses_are_not_called_unless_they_are_allowed() {
     let data = server.stop().await;
     let server = Server::start_in(data, &[], true).await;
     server.later();
-    assert!(server.administration().webhook_add("harvester", &receiver.url).await.is_err());
+    let added = server.administration().webhook_add("harvester", &receiver.url).await.expect("added");
+    assert!(added.warning.is_some());
+    let refused = server.administration().webhook_add("harvester", "ftp://example.org/").await;
+    assert!(refused.is_err());
     let attempts = server.attempts(&webhook_id, 1).await;
     assert!(attempts[0].status.is_none() && attempts[0].failure.is_some());
     assert!(receiver.is_quiet());

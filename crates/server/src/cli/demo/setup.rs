@@ -115,5 +115,6 @@ async fn webhook(administration: &Administration, url: &str) -> anyhow::Result<(
             administration.webhook_remove(&webhook.id).await?;
         }
     }
-    Ok(administration.webhook_add(CLIENT, url).await?)
+    let added = administration.webhook_add(CLIENT, url).await?;
+    Ok((added.id, added.secret))
 }
