@@ -6,7 +6,7 @@
 //!    lead elsewhere, archives that expand too far), and reads the tag files.
 //! 2. `tag_file.rs` reads `bagit.txt`, `bag-info.txt`, manifests and `fetch.txt`; `structure.rs` compares them with
 //!    each other and with the list.
-//! 3. `open.rs` is the door: [`open`] gives a [`Submission`], whose [`Submission::read`] streams every file once to
+//! 3. `open.rs` is the door: [`open()`] gives a [`Submission`], whose [`Submission::read`] streams every file once to
 //!    a consumer while `sums.rs` computes all digests, and reports by name what is not as it should be.
 //!    [`validate`] is the same without a consumer.
 //!
