@@ -1,12 +1,13 @@
 //! Verification: the storage root against the OCFL specification, and every stored byte against its digests. What
 //! is found is recorded with each package.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dipper_archive::ocfl::{
     self, ObjectReport, Problem, Progress, Report, ValidateOptions, validate_object, validate_root,
 };
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use crate::db::packages::{self, PackageState};
 use crate::db::{DatabaseError, Transaction};
@@ -110,15 +111,41 @@ fn check(
     sender: &mpsc::Sender<ObjectReport>,
 ) -> Result<Report, ocfl::Error> {
     let storage = installation.archive.storage();
+    let cleared = Mutex::new(Vec::new());
     let tell = |progressed: Progress| progress(progressed);
     let on_object = |object: &ObjectReport| {
+        let mut object = object.clone();
+        if !object.is_valid() && looks_right_now(installation, &object, hash) {
+            object.problems.retain(|problem| !problem.code.is_error());
+            cleared.lock().unwrap_or_else(PoisonError::into_inner).push(object.path.clone());
+        }
         // The receiver goes only when the catalogue has failed, which ends the verification anyhow.
-        let _ = sender.blocking_send(object.clone());
+        let _ = sender.blocking_send(object);
     };
     let options = ValidateOptions { hash, threads: None, progress: Some(&tell), object: Some(&on_object) };
-    match location {
+    let mut report = match location {
         Some(location) => validate_object(storage, location, &options),
         None => validate_root(storage, &options),
+    }?;
+    for path in cleared.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        let inside = format!("{path}/");
+        let concerns = |problem: &Problem| problem.path == path || problem.path.starts_with(&inside);
+        report.problems.retain(|problem| !(problem.code.is_error() && concerns(problem)));
+        report.invalid_objects = report.invalid_objects.saturating_sub(1);
+    }
+    Ok(report)
+}
+
+/// Errors are looked at twice: a version that was being added at the first look makes an object seem wrong, and so does
+/// one whose addition was interrupted, until it is finished.
+fn looks_right_now(installation: &Installation, object: &ObjectReport, hash: bool) -> bool {
+    if let Err(error) = installation.archive.recover(None) {
+        warn!(%error, "interrupted changes could not be finished");
+    }
+    let options = ValidateOptions { hash, ..ValidateOptions::default() };
+    match validate_object(installation.archive.storage(), &object.path, &options) {
+        Ok(again) => again.is_valid(),
+        Err(_) => false,
     }
 }
 

@@ -46,3 +46,19 @@ async fn without_reading_content_nothing_counts_as_verified() {
     let refused = verify(&bench.installation, unknown, Box::new(|_| {})).await;
     assert!(matches!(refused, Err(VerifyError::PackageUnknown(_))), "{refused:?}");
 }
+
+#[tokio::test]
+async fn what_looks_wrong_once_and_right_again_is_not_damage() {
+    let bench = Bench::new().await;
+    let source = bench.source("source", &[("a.txt", b"p"), ("z.bin", &vec![0; 40 << 20])]);
+    let package_id = bench.ingest(&source, "p").await.unwrap().package_id;
+    let file = bench.content_file(b"p");
+    std::fs::write(&file, b"q").unwrap();
+    // Progress is told while the large file is read: after the small one was, and before the object is judged.
+    let report =
+        verify(&bench.installation, VerifyCommand::default(), Box::new(move |_| std::fs::write(&file, b"p").unwrap()));
+    let report = report.await.unwrap();
+    assert!(report.is_valid(), "{:?}", report.problems);
+    assert_eq!((report.invalid_objects, report.marked), (0, 0));
+    assert_eq!(bench.package_state(&package_id).await, PackageState::Preserved);
+}
