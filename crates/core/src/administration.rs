@@ -185,7 +185,7 @@ impl Administration {
         self.client_check(client_id).await?;
         let parsed = Url::parse(url)
             .map_err(|error| AdministrationError::Address { url: url.to_owned(), reason: error.to_string() })?;
-        let warning = match Allowed::new(&self.installation.settings.egress_allow).check(&parsed) {
+        let warning = match Allowed::new(&self.installation.settings.egress_allow).admit(&parsed).await {
             Err(refusal @ (Refusal::Plain(_) | Refusal::Private(_))) => Some(refusal),
             Err(refusal) => return Err(refusal.into()),
             Ok(()) => None,

@@ -67,8 +67,23 @@ impl Allowed {
         is_public(address) || self.host(host) || self.address(address)
     }
 
+    /// Checks an address before it is called. Plain http may also go to a name that leads into allowed networks alone.
+    pub async fn admit(&self, url: &Url) -> Result<(), Refusal> {
+        match self.check(url) {
+            Err(Refusal::Plain(_)) if self.leads_inside(url).await => Ok(()),
+            checked => checked,
+        }
+    }
+
+    async fn leads_inside(&self, url: &Url) -> bool {
+        let Some(Host::Domain(host)) = url.host() else { return false };
+        let Ok(found) = tokio::net::lookup_host((host, 0)).await else { return false };
+        let found: Vec<SocketAddr> = found.collect();
+        !found.is_empty() && found.iter().all(|address| self.address(address.ip()))
+    }
+
     /// Checks what can be seen of an address without resolving it.
-    pub fn check(&self, url: &Url) -> Result<(), Refusal> {
+    fn check(&self, url: &Url) -> Result<(), Refusal> {
         let (Some(host), "http" | "https") = (url.host(), url.scheme()) else {
             return Err(Refusal::Scheme(url.to_string()));
         };
@@ -214,6 +229,16 @@ mod tests {
         assert!(matches!(check(&["hooks.example"], "http://other.example/"), Err(Refusal::Plain(_))));
         assert!(matches!(check(&[], "ftp://example.org/"), Err(Refusal::Scheme(_))));
         assert_eq!(check(&[], "https://user:word@example.org/"), Err(Refusal::Credentials));
+    }
+
+    #[tokio::test]
+    async fn plain_http_goes_to_names_that_lead_into_allowed_networks_alone() {
+        let url = Url::parse("http://localhost:8000/hook").expect("a test address");
+        let allowed =
+            |entries: &[&str]| Allowed::new(&entries.iter().map(|entry| (*entry).to_owned()).collect::<Vec<_>>());
+        assert_eq!(allowed(&["127.0.0.0/8", "::1"]).admit(&url).await, Ok(()));
+        assert!(matches!(allowed(&["10.0.0.0/8"]).admit(&url).await, Err(Refusal::Plain(_))));
+        assert!(matches!(allowed(&[]).admit(&url).await, Err(Refusal::Plain(_))));
     }
 
     #[tokio::test]

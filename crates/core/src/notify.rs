@@ -172,7 +172,7 @@ impl Notifier {
             Ok(url) => url,
             Err(error) => return Ok(Outcome::Unreachable(format!("{}: {error}", webhook.url))),
         };
-        if let Err(refusal) = self.allowed.check(&url) {
+        if let Err(refusal) = self.allowed.admit(&url).await {
             return Ok(Outcome::Unreachable(refusal.to_string()));
         }
         let signature = self.signatures(&webhook, &lease.id, at, &body)?;
