@@ -13,6 +13,7 @@ pub mod db;
 pub mod download;
 pub mod egress;
 pub mod fixity;
+mod hold;
 pub mod ids;
 pub mod index;
 pub mod ingest;

@@ -1,7 +1,6 @@
 //! The worker: claims steps, keeps their leases alive while they run, and records how they end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -12,6 +11,7 @@ use crate::db::orders::{Failure, FailureCode};
 use crate::db::steps::{Lease, StepEnd};
 use crate::db::{DatabaseError, orders, steps};
 use crate::fixity;
+use crate::hold::Hold;
 use crate::installation::Installation;
 use crate::order::Signal;
 use crate::progress::{self, ProgressError};
@@ -23,32 +23,6 @@ use crate::steps::{StepError, run as run_step};
 pub struct Worker {
     installation: Arc<Installation>,
     holder: Arc<str>,
-}
-
-/// Whether a step that runs is still this worker's to do.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Hold {
-    state: Arc<AtomicU8>,
-}
-
-const HELD: u8 = 0;
-const STOPPED: u8 = 1;
-const LOST: u8 = 2;
-
-impl Hold {
-    /// Whether the work is to be dropped, for whatever reason.
-    pub(crate) fn is_over(&self) -> bool {
-        self.state.load(Ordering::Relaxed) != HELD
-    }
-
-    /// Whether the lease went to somebody else, or the order has ended.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == LOST
-    }
-
-    fn end(&self, state: u8) {
-        self.state.fetch_max(state, Ordering::Relaxed);
-    }
 }
 
 impl Worker {
@@ -146,12 +120,12 @@ impl Worker {
         let settings = &self.installation.settings;
         loop {
             tokio::select! {
-                () = give_back.cancelled() => return hold.end(STOPPED),
+                () = give_back.cancelled() => return hold.stop(),
                 () = tokio::time::sleep(settings.heartbeat) => {}
             }
             match self.renew(lease).await {
                 Ok(true) => {}
-                Ok(false) => return hold.end(LOST),
+                Ok(false) => return hold.lose(),
                 // The fence decides in the end; until then the work may still be worth doing.
                 Err(error) => warn!(%error, "the lease could not be renewed"),
             }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use crate::db::DatabaseError;
 use crate::db::orders::Failure;
 use crate::db::steps::{Lease, StepKind};
+use crate::hold::Hold;
 use crate::installation::Installation;
 use crate::order::Signal;
 use crate::progress::ProgressError;
-use crate::worker::Hold;
 
 /// Why a step did not do its work.
 #[derive(Debug)]

@@ -16,12 +16,12 @@ use crate::db::packages::{Package, PackageState};
 use crate::db::steps::{Lease, StepEnd};
 use crate::db::{contracts, deliveries, orders, packages, steps};
 use crate::fixity;
+use crate::hold::Hold;
 use crate::ids;
 use crate::installation::Installation;
 use crate::order::Signal;
 use crate::progress;
 use crate::steps::StepError;
-use crate::worker::Hold;
 
 pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &Hold) -> Result<(), StepError> {
     let order = orders::get(&installation.database, &lease.order_id).await?.ok_or(StepError::Lost)?;

@@ -1,0 +1,40 @@
+//! A worker's hold on the step that it runs, as the step sees it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Whether a step that runs is still this worker's to do.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hold {
+    state: Arc<AtomicU8>,
+}
+
+const HELD: u8 = 0;
+const STOPPED: u8 = 1;
+const LOST: u8 = 2;
+
+impl Hold {
+    /// Whether the work is to be dropped, for whatever reason.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.load(Ordering::Relaxed) != HELD
+    }
+
+    /// Whether the lease went to somebody else, or the order has ended.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == LOST
+    }
+
+    /// The worker is to stop: the step is to be handed back.
+    pub(crate) fn stop(&self) {
+        self.end(STOPPED);
+    }
+
+    /// The lease is lost. That stays so, whatever else is said.
+    pub(crate) fn lose(&self) {
+        self.end(LOST);
+    }
+
+    fn end(&self, state: u8) {
+        self.state.fetch_max(state, Ordering::Relaxed);
+    }
+}
