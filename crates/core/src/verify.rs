@@ -1,10 +1,11 @@
 //! Verification: the storage root against the OCFL specification, and every stored byte against its digests. What
 //! is found is recorded with each package.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dipper_archive::ocfl::{
-    self, ObjectReport, Problem, Progress, Report, ValidateOptions, validate_object, validate_root,
+    self, Code, ObjectReport, Problem, Progress, Report, ValidateOptions, validate_object, validate_root,
 };
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -133,7 +134,24 @@ fn check(
         report.problems.retain(|problem| !(problem.code.is_error() && concerns(problem)));
         report.invalid_objects = report.invalid_objects.saturating_sub(1);
     }
+    if location.is_none() && report.problems.iter().any(|problem| problem.code.is_error()) {
+        keep_lasting(installation, &mut report)?;
+    }
     Ok(report)
+}
+
+/// Keeps the errors of digests, which were looked at twice, and of the others those that a second walk finds too: a
+/// directory that was being made at the first one was empty then.
+fn keep_lasting(installation: &Installation, report: &mut Report) -> Result<(), ocfl::Error> {
+    let options = ValidateOptions { hash: false, ..ValidateOptions::default() };
+    let again = validate_root(installation.archive.storage(), &options)?;
+    let again: HashSet<(Code, &str)> =
+        again.problems.iter().map(|problem| (problem.code, problem.path.as_str())).collect();
+    report.problems.retain(|problem| {
+        let is_digest = matches!(problem.code, Code::E092 | Code::E093);
+        !problem.code.is_error() || is_digest || again.contains(&(problem.code, problem.path.as_str()))
+    });
+    Ok(())
 }
 
 /// Errors are looked at twice: a version that was being added at the first look makes an object seem wrong, and so does

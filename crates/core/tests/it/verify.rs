@@ -54,11 +54,27 @@ async fn what_looks_wrong_once_and_right_again_is_not_damage() {
     let package_id = bench.ingest(&source, "p").await.unwrap().package_id;
     let file = bench.content_file(b"p");
     std::fs::write(&file, b"q").unwrap();
+    let empty = bench.directory.path().join("data/archive/0");
+    std::fs::create_dir(&empty).unwrap();
     // Progress is told while the large file is read: after the small one was, and before the object is judged.
-    let report =
-        verify(&bench.installation, VerifyCommand::default(), Box::new(move |_| std::fs::write(&file, b"p").unwrap()));
-    let report = report.await.unwrap();
+    let repair = move |_| {
+        std::fs::write(&file, b"p").unwrap();
+        // Progress is told more than once.
+        let _ = std::fs::remove_dir(&empty);
+    };
+    let report = verify(&bench.installation, VerifyCommand::default(), Box::new(repair)).await.unwrap();
     assert!(report.is_valid(), "{:?}", report.problems);
     assert_eq!((report.invalid_objects, report.marked), (0, 0));
+    assert_eq!(bench.package_state(&package_id).await, PackageState::Preserved);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_root_itself_is_told_and_marks_no_package() {
+    let bench = Bench::new().await;
+    let package_id = bench.package("p").await;
+    std::fs::create_dir(bench.directory.path().join("data/archive/0")).unwrap();
+    let report = verify(&bench.installation, VerifyCommand::default(), Box::new(|_| {})).await.unwrap();
+    let codes: Vec<_> = report.problems.iter().map(|problem| problem.code.to_string()).collect();
+    assert_eq!((codes, report.invalid_objects), (vec!["E073".to_owned(), "E088".to_owned()], 0));
     assert_eq!(bench.package_state(&package_id).await, PackageState::Preserved);
 }
