@@ -2,14 +2,15 @@
 //! name, and in which form.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use dipper_archive::ocfl::{self, Object, StorageRoot, VersionFile};
+use dipper_archive::ocfl::{self, Inventory, Object, StorageRoot, VersionFile};
 use dipper_archive::package::{Content, Form, Layout, LayoutError};
 
 use crate::db::packages::Package;
 use crate::settings::Split;
 
-/// The number of the rules by which [`layout`] and the layouts below it compute bytes. Whoever changes a byte that
+/// The number of the rules by which [`Assembly::layout`] and the layouts below it compute bytes. Whoever changes a byte that
 /// they give for the same package raises it: deliveries prepared under other rules are then prepared again instead
 /// of being taken for damaged.
 pub const LAYOUT_FORMAT: u32 = 1;
@@ -39,47 +40,61 @@ pub enum AssemblyError {
     Layout(#[from] LayoutError),
 }
 
-/// The parts into which a version is delivered.
-pub fn parts(root: &StorageRoot, package: &Package, version: u32, split: Split) -> Result<Vec<Part>, AssemblyError> {
-    let name = safe_name(&package.object_id);
-    let whole = Part { name: String::new(), filename: format!("{name}.tar") };
-    if split == Split::Package {
-        return Ok(vec![whole]);
-    }
-    let object = root.object_at(&package.location)?;
-    let inventory = object.inventory_of(version)?;
-    let mut found: BTreeMap<String, Part> = BTreeMap::new();
-    for file in inventory.files(version) {
-        let part = representation(file.logical_path);
-        if !found.contains_key(part) {
-            let filename = match part {
-                REST => format!("{name}.tar"),
-                part => format!("{name}_{}.tar", safe_name(part)),
-            };
-            found.insert(part.to_owned(), Part { name: part.to_owned(), filename });
-        }
-    }
-    let parts: Vec<Part> = found.into_values().collect();
-    Ok(if parts.iter().all(|part| part.name == REST) { vec![whole] } else { parts })
+/// A version of a package, with its inventory read once for everything that is asked of it.
+pub struct Assembly<'a> {
+    package: &'a Package,
+    version: u32,
+    object: Object,
+    inventory: Arc<Inventory>,
 }
 
-/// The layout of one part. The sizes of its files are looked up in the storage; nothing else is read.
-///
-/// A version that is a bag already is delivered as it was deposited. Anything else is put into a bag.
-pub fn layout(root: &StorageRoot, package: &Package, version: u32, part: &str) -> Result<Layout, AssemblyError> {
-    let object = root.object_at(&package.location)?;
-    let inventory = object.inventory_of(version)?;
-    let mut contents = Vec::new();
-    for file in inventory.files(version) {
-        if part.is_empty() || representation(file.logical_path) == part {
-            contents.push(content(&object, &file, inventory.algorithm())?);
-        }
+impl<'a> Assembly<'a> {
+    /// Opens a version.
+    pub fn open(root: &StorageRoot, package: &'a Package, version: u32) -> Result<Assembly<'a>, AssemblyError> {
+        let object = root.object_at(&package.location)?;
+        let inventory = object.inventory_of(version)?;
+        Ok(Assembly { package, version, object, inventory })
     }
-    let created = inventory.version(version).and_then(|version| version.created_at());
-    let is_bag = inventory.file(version, "bagit.txt").is_some();
-    let form = if is_bag { Form::Plain } else { Form::Bag { info: bag_info(package, version, created) } };
-    let modified = created.and_then(|created| u64::try_from(created.unix_timestamp()).ok()).unwrap_or(0);
-    Ok(Layout::new(&safe_name(&package.object_id), form, contents, modified)?)
+
+    /// The parts into which it is delivered.
+    pub fn parts(&self, split: Split) -> Vec<Part> {
+        let name = safe_name(&self.package.object_id);
+        let whole = Part { name: String::new(), filename: format!("{name}.tar") };
+        if split == Split::Package {
+            return vec![whole];
+        }
+        let mut found: BTreeMap<String, Part> = BTreeMap::new();
+        for file in self.inventory.files(self.version) {
+            let part = representation(file.logical_path);
+            if !found.contains_key(part) {
+                let filename = match part {
+                    REST => format!("{name}.tar"),
+                    part => format!("{name}_{}.tar", safe_name(part)),
+                };
+                found.insert(part.to_owned(), Part { name: part.to_owned(), filename });
+            }
+        }
+        let parts: Vec<Part> = found.into_values().collect();
+        if parts.iter().all(|part| part.name == REST) { vec![whole] } else { parts }
+    }
+
+    /// The layout of one part. The sizes of its files are looked up in the storage; nothing else is read.
+    ///
+    /// A version that is a bag already is delivered as it was deposited. Anything else is put into a bag.
+    pub fn layout(&self, part: &str) -> Result<Layout, AssemblyError> {
+        let (inventory, version) = (&self.inventory, self.version);
+        let mut contents = Vec::new();
+        for file in inventory.files(version) {
+            if part.is_empty() || representation(file.logical_path) == part {
+                contents.push(content(&self.object, &file, inventory.algorithm())?);
+            }
+        }
+        let created = inventory.version(version).and_then(|version| version.created_at());
+        let is_bag = inventory.file(version, "bagit.txt").is_some();
+        let form = if is_bag { Form::Plain } else { Form::Bag { info: bag_info(self.package, version, created) } };
+        let modified = created.and_then(|created| u64::try_from(created.unix_timestamp()).ok()).unwrap_or(0);
+        Ok(Layout::new(&safe_name(&self.package.object_id), form, contents, modified)?)
+    }
 }
 
 fn content(

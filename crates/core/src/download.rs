@@ -10,7 +10,7 @@ use dipper_archive::package::{Checkpoints, Layout, ReadError, SourceError, Verif
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-use crate::assembly::{self, AssemblyError, LAYOUT_FORMAT};
+use crate::assembly::{Assembly, AssemblyError, LAYOUT_FORMAT};
 use crate::db::packages::{Package, PackageState};
 use crate::db::{DatabaseError, deliveries, orders, packages};
 use crate::fixity;
@@ -132,7 +132,8 @@ impl Downloads {
         let checkpoints = Checkpoints::from_bytes(&bytes.unwrap_or_default())
             .map_err(|error| DownloadError::Database(broken(error.to_string())))?;
         let (archive, package, part) = (Arc::clone(&self.installation.archive), package.clone(), part.to_owned());
-        let laid_out = tokio::task::spawn_blocking(move || assembly::layout(&archive, &package, version, &part)).await;
+        let lay_out = move || Assembly::open(&archive, &package, version)?.layout(&part);
+        let laid_out = tokio::task::spawn_blocking(lay_out).await;
         let layout = laid_out.map_err(|error| DownloadError::Database(broken(error.to_string())))??;
         let opened = Opened { layout: Arc::new(layout), checkpoints: Arc::new(checkpoints) };
         self.remember(key, opened.clone());

@@ -8,7 +8,7 @@ use dipper_archive::ocfl;
 use dipper_archive::package::{Control, Options, PrepareError, Prepared, SourceError, prepare};
 use tracing::{info, warn};
 
-use crate::assembly::{self, AssemblyError, LAYOUT_FORMAT, Part};
+use crate::assembly::{Assembly, AssemblyError, LAYOUT_FORMAT, Part};
 use crate::caller::Role;
 use crate::db::deliveries::{Delivery, DeliveryFile};
 use crate::db::orders::{Failure, FailureCode, Order};
@@ -102,10 +102,11 @@ fn verify(
     hold: &Hold,
 ) -> Result<Vec<(Part, Prepared)>, StepError> {
     let archive = &installation.archive;
-    let parts = assembly::parts(archive, package, version, installation.settings.split).map_err(assembly_error)?;
+    let assembly = Assembly::open(archive, package, version).map_err(assembly_error)?;
+    let parts = assembly.parts(installation.settings.split);
     let mut verified = Vec::with_capacity(parts.len());
     for part in parts {
-        let layout = assembly::layout(archive, package, version, &part.name).map_err(assembly_error)?;
+        let layout = assembly.layout(&part.name).map_err(assembly_error)?;
         let cancelled = || hold.is_over();
         let control = Control { cancelled: Some(&cancelled), progress: None };
         let options = Options::new(installation.settings.checksum);
