@@ -163,11 +163,6 @@ impl Inventory {
         self.versions.get(index)
     }
 
-    /// The newest version's description.
-    pub fn head_version(&self) -> Option<&Version> {
-        self.version(self.head.number())
-    }
-
     /// The files of a version, sorted by logical path; none when there is no such version.
     pub fn files(&self, number: u32) -> impl ExactSizeIterator<Item = VersionFile<'_>> + Clone {
         let state = self.version(number).map(|version| version.state.as_slice()).unwrap_or_default();

@@ -57,11 +57,6 @@ impl VersionNumber {
         let limit = if self.width == 0 { 1_000_000_000 } else { 10_u32.checked_pow(self.width - 1)? };
         (number < limit).then_some(VersionNumber { number, width: self.width })
     }
-
-    /// Version `number` in the same padding.
-    pub fn sibling(self, number: u32) -> VersionNumber {
-        VersionNumber { number: number.max(1), width: self.width }
-    }
 }
 
 impl PartialOrd for VersionNumber {

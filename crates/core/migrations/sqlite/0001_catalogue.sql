@@ -148,8 +148,7 @@ CREATE TABLE notices (
     webhook_id  TEXT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
     order_id    TEXT NOT NULL REFERENCES orders (id),
     state       TEXT NOT NULL,   -- pending, accepted, abandoned
-    due         BIGINT NOT NULL,
-    lease_until BIGINT NOT NULL,
+    due         BIGINT NOT NULL, -- of the next attempt; of a claimed one, when its lease runs out
     fence       BIGINT NOT NULL,
     attempts    BIGINT NOT NULL,
     failures    BIGINT NOT NULL, -- since it was made or replayed: the exponent of the backoff

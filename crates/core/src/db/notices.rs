@@ -78,9 +78,9 @@ pub async fn insert(
     now: Timestamp,
     give_up: Timestamp,
 ) -> Result<(), DatabaseError> {
-    let insert = "INSERT INTO notices (id, webhook_id, order_id, state, due, lease_until, fence, attempts, failures,
-                      give_up, created)
-                  VALUES ($1, $2, $3, 'pending', $4, 0, 0, 0, 0, $5, $4)";
+    let insert =
+        "INSERT INTO notices (id, webhook_id, order_id, state, due, fence, attempts, failures, give_up, created)
+                  VALUES ($1, $2, $3, 'pending', $4, 0, 0, 0, $5, $4)";
     let statement = sql(insert).bind(id).bind(webhook_id).bind(order_id).bind(now).bind(give_up);
     transaction.execute(statement).await.map(|_| ())
 }
@@ -91,7 +91,7 @@ pub async fn claim(
     now: Timestamp,
     until: Timestamp,
 ) -> Result<Option<NoticeLease>, DatabaseError> {
-    let update = "UPDATE notices SET due = $1, lease_until = $1, fence = fence + 1, attempts = attempts + 1
+    let update = "UPDATE notices SET due = $1, fence = fence + 1, attempts = attempts + 1
                   WHERE (id, webhook_id) = (
                       SELECT id, webhook_id FROM notices WHERE state = 'pending' AND due <= $2 ORDER BY due LIMIT 1)
                   RETURNING id, webhook_id, order_id, fence, attempts, failures, created, give_up";
@@ -118,7 +118,7 @@ pub async fn end(
         NoticeEnd::Later(due) => ("pending", due, None),
         NoticeEnd::Abandoned => ("abandoned", now, Some(now)),
     };
-    let update = "UPDATE notices SET state = $1, due = $2, lease_until = 0, finished = $3, failures = failures + $4
+    let update = "UPDATE notices SET state = $1, due = $2, finished = $3, failures = failures + $4
                   WHERE id = $5 AND webhook_id = $6 AND fence = $7 AND state = 'pending'";
     let statement = sql(update)
         .bind(state)
@@ -145,19 +145,7 @@ pub async fn end(
     Ok(true)
 }
 
-/// Gives a notice back before it was sent: the attempt does not count.
-pub async fn hand_back(
-    transaction: &mut Transaction,
-    lease: &NoticeLease,
-    now: Timestamp,
-) -> Result<(), DatabaseError> {
-    let update = "UPDATE notices SET due = $1, lease_until = 0, attempts = attempts - 1
-                  WHERE id = $2 AND webhook_id = $3 AND fence = $4 AND state = 'pending'";
-    let statement = sql(update).bind(now).bind(&lease.id).bind(&lease.webhook_id).bind(lease.fence);
-    transaction.execute(statement).await.map(|_| ())
-}
-
-/// Owes a notice anew, under the same identifier; `false` when there is none.
+/// Owes a notice anew, under the same identifier; to how many webhooks, 0 when there is none.
 pub async fn replay(
     transaction: &mut Transaction,
     id: &str,
@@ -165,7 +153,7 @@ pub async fn replay(
     now: Timestamp,
     give_up: Timestamp,
 ) -> Result<u64, DatabaseError> {
-    let text = "UPDATE notices SET state = 'pending', due = $1, lease_until = 0, failures = 0, give_up = $2,
+    let text = "UPDATE notices SET state = 'pending', due = $1, failures = 0, give_up = $2,
                     finished = NULL, fence = fence + 1 WHERE id = $3";
     let statement = match webhook_id {
         Some(webhook_id) => Statement::assembled(format!("{text} AND webhook_id = $4"))
