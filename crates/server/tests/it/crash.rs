@@ -2,57 +2,31 @@
 //! is there, once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::cli_support::{Dipper, Running};
 use crate::receiver::Receiver;
 use crate::support::{DPS, PATIENCE};
 
 const ROUNDS: u32 = 8;
 
-/// The program on one data directory.
-struct Program {
-    data: PathBuf,
-}
+/// What the program is told: the receiver may be called, and a worker that was killed is missed soon. The log is kept
+/// short, because nobody reads it while the server runs.
+const ENVIRONMENT: [(&str, &str); 5] = [
+    ("DIPPER_EGRESS_ALLOW", "127.0.0.1"),
+    ("DIPPER_WORKER_LEASE_SECONDS", "2"),
+    ("DIPPER_WORKER_HEARTBEAT_SECONDS", "1"),
+    ("DIPPER_WEBHOOK_TIMEOUT_SECONDS", "1"),
+    ("DIPPER_LOG_LEVEL", "error"),
+];
 
-impl Program {
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dipper"));
-        command.args(arguments).arg("--data").arg(&self.data);
-        command.env("DIPPER_EGRESS_ALLOW", "127.0.0.1");
-        // A worker that was killed is missed soon.
-        command.env("DIPPER_WORKER_LEASE_SECONDS", "2").env("DIPPER_WORKER_HEARTBEAT_SECONDS", "1");
-        command.env("DIPPER_WEBHOOK_TIMEOUT_SECONDS", "1");
-        command.stdin(Stdio::null());
-        command
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let output = self.command(arguments).arg("--json").output().expect("started");
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).expect("JSON")
-    }
-
-    fn ingest(&self, source: &Path, object_id: &str) -> Value {
-        self.json(&["ingest", source.to_str().expect("UTF-8"), "--contract", "2d17", "--object-id", object_id])
-    }
-
-    /// Starts a server; returns it with its address.
-    fn serve(&self) -> (Child, String) {
-        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
-        let mut server = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("started");
-        let mut lines = BufReader::new(server.stdout.take().expect("a pipe")).lines();
-        let line = lines.next().expect("a line").expect("text");
-        let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect("an address").to_owned();
-        // The pipe is drained, so that the server never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        (server, url)
-    }
+fn ingest_arguments<'a>(source: &'a Path, object_id: &'a str) -> [&'a str; 6] {
+    ["ingest", source.to_str().expect("UTF-8"), "--contract", "2d17", "--object-id", object_id]
 }
 
 /// What a client holds: its credentials, and the disseminations that the server confirmed to it.
@@ -100,8 +74,8 @@ impl Client {
     }
 }
 
-fn source(directory: &Path, name: &str, random: &mut SmallRng) -> PathBuf {
-    let source = directory.join(name);
+fn source(program: &Dipper, name: &str, random: &mut SmallRng) -> PathBuf {
+    let source = program.path(name);
     std::fs::create_dir_all(source.join("sub")).expect("made");
     let mut large = vec![0; random.random_range(4..16) << 20];
     random.fill_bytes(&mut large);
@@ -112,18 +86,12 @@ fn source(directory: &Path, name: &str, random: &mut SmallRng) -> PathBuf {
     source
 }
 
-fn kill(mut child: Child) {
-    child.kill().expect("killed");
-    child.wait().expect("reaped");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_killed_nothing_is_lost_or_done_twice() {
     let seed: u64 = std::env::var("CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("CRASH_SEED={seed}");
     let mut random = SmallRng::seed_from_u64(seed);
-    let directory = tempfile::tempdir().expect("a directory");
-    let program = Program { data: directory.path().join("data") };
+    let program = Dipper::new();
     program.json(&["contract", "add", "2d17"]);
     let added = program.json(&["client", "add", "reader", "--contract", "2d17", "--role", "read"]);
     let mut receiver = Receiver::start(&[]).await;
@@ -134,44 +102,43 @@ async fn whatever_is_killed_nothing_is_lost_or_done_twice() {
         secret: added["clientSecret"].as_str().expect("a secret").to_owned(),
         confirmed: BTreeMap::new(),
     };
-    let mut sources = vec![source(directory.path(), "first", &mut random)];
-    let mut archives = vec![archive_id(&program.ingest(&sources[0], "object-0"))];
+    let mut sources = vec![source(&program, "first", &mut random)];
+    let mut archives = vec![archive_id(&program.json(&ingest_arguments(&sources[0], "object-0")))];
 
     for round in 1..=ROUNDS {
-        let (server, url) = program.serve();
+        let (server, url) = program.serve(&ENVIRONMENT);
         let token = client.token(&url).await;
         for archive_id in &archives {
             client.order(&url, &token, archive_id).await;
         }
         // A new object in every other round, and a new version of an old one otherwise.
         let object = if round % 2 == 0 { 0 } else { round };
-        let fresh = source(directory.path(), &format!("source-{round}"), &mut random);
-        let path = fresh.to_str().expect("UTF-8");
+        let fresh = source(&program, &format!("source-{round}"), &mut random);
         let object_id = format!("object-{object}");
-        let mut command = program.command(&["ingest", path, "--contract", "2d17", "--object-id", &object_id]);
-        let ingesting = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
+        let ingesting = Running::start(program.command(&ingest_arguments(&fresh, &object_id)));
         // How long that is, is up to chance and the machine; every point is as good as any other.
         let watched = client.confirmed.keys().last().expect("an order").clone();
         for _ in 0..random.random_range(0..60) {
             client.dissemination(&url, &token, &watched).await;
         }
+        // Dropping them kills them.
         if random.random_bool(0.5) {
-            kill(server);
-            kill(ingesting);
+            drop(server);
+            drop(ingesting);
         } else {
-            kill(ingesting);
-            kill(server);
+            drop(ingesting);
+            drop(server);
         }
         sources.push(fresh);
         // The interrupted ingest is begun again and goes on.
-        let ingested = program.ingest(&sources[sources.len() - 1], &object_id);
+        let ingested = program.json(&ingest_arguments(&sources[sources.len() - 1], &object_id));
         assert_eq!(ingested["files"], 101);
         if object == round {
             archives.push(archive_id(&ingested));
         }
     }
 
-    let (mut server, url) = program.serve();
+    let (server, url) = program.serve(&ENVIRONMENT);
     let token = client.token(&url).await;
     for archive_id in &archives {
         client.order(&url, &token, archive_id).await;
@@ -192,11 +159,11 @@ async fn whatever_is_killed_nothing_is_lost_or_done_twice() {
     assert!(ids.keys().all(|order| client.confirmed.contains_key(order)), "a notice of an order that nobody made");
     assert!(ids.values().all(|ids| ids.len() == 1), "two ids for one notice: {ids:?}");
 
-    terminate(&server);
-    let ended = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(move || server.wait())).await;
-    assert!(ended.expect("in time").expect("joined").expect("reaped").success());
+    let stopping = tokio::task::spawn_blocking(move || server.stop(Signal::TERM));
+    let ended = tokio::time::timeout(PATIENCE, stopping).await.expect("in time").expect("joined");
+    assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(program.json(&["verify"])["valid"], true);
-    crate::peers::ocfl_validate(&object_roots(&program.data.join("archive")));
+    crate::peers::ocfl_validate(&object_roots(&program.path("data/archive")));
 }
 
 fn archive_id(ingested: &Value) -> String {
@@ -216,9 +183,4 @@ fn object_roots(directory: &Path) -> Vec<PathBuf> {
         open.extend(entries.filter(|path| path.is_dir()));
     }
     roots
-}
-
-fn terminate(child: &Child) {
-    let id = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process");
-    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("signalled");
 }
