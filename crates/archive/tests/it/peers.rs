@@ -3,18 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Has `tests/peers/install` install what is missing, the tools of the system that tests use among it; where the rest
-/// of them is.
-pub(crate) fn install() -> PathBuf {
+/// Has `tests/peers/install` install what is missing of the judges, the tools of the system that tests use, and the
+/// groups that it names; where the programs from PyPI are.
+pub(crate) fn install(groups: &[&str]) -> PathBuf {
     let installer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/install");
-    let installed = Command::new(&installer).output().unwrap();
+    let installed = Command::new(&installer).args(groups).output().unwrap();
     assert!(installed.status.success(), "{}: {}", installer.display(), told(&installed));
     Path::new(String::from_utf8(installed.stdout).unwrap().trim_end()).join("bin")
 }
 
 /// A tool of the peers.
 pub(crate) fn tool(name: &str) -> PathBuf {
-    let tool = install().join(name);
+    let tool = install(&[]).join(name);
     assert!(tool.is_file(), "{} is not installed", tool.display());
     tool
 }

@@ -156,7 +156,7 @@ async fn a_link_that_was_changed_is_not_genuine() {
 
 #[tokio::test]
 async fn curl_resumes_a_download() {
-    crate::peers::install();
+    crate::peers::install(&[]);
     let content = noise(5_000_000);
     let delivered = Delivered::new(&[], &[("content.bin", &content)]).await;
     let whole = delivered.get(&[]).await.bytes().await.expect("all of it");

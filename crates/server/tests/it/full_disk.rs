@@ -65,7 +65,7 @@ fn a_full_disk_stops_nothing_for_good_and_leaves_nothing_half_done() {
         println!("skipped: this machine lets nobody mount a file system of his own (unshare -rm)");
         return;
     }
-    crate::peers::install();
+    crate::peers::install(&[]);
     let dipper = Dipper::new();
     dipper.write("small/a.txt", b"small");
     dipper.write("large/first.bin", &vec![1; 8 << 20]);
