@@ -1,11 +1,12 @@
 //! Bytes at rest: OCFL storage roots, BagIt bags, digests and packages that are computed rather than copied.
 //!
 //! This crate knows neither a database nor a network listener. It is useful alone: it creates, reads,
-//! validates and exports a storage root with nothing else running. Every call blocks; callers that are
-//! asynchronous run it on threads of their own.
+//! validates and exports a storage root with nothing else running. Every call blocks, except those of [`bucket`];
+//! callers that are asynchronous run it on threads of their own.
 
 pub mod bagit;
 mod blocks;
+pub mod bucket;
 pub mod digest;
 pub mod ocfl;
 pub mod package;

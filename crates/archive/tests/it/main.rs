@@ -11,6 +11,7 @@
 mod bagit;
 mod bagit_refused;
 mod bagit_support;
+mod bucket;
 mod ocfl_conformance;
 mod ocfl_inventory;
 mod ocfl_layout;
@@ -22,3 +23,4 @@ mod package;
 mod package_damage;
 mod package_support;
 mod peers;
+mod s3;
