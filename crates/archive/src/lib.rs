@@ -8,6 +8,7 @@ pub mod bagit;
 mod blocks;
 pub mod bucket;
 pub mod digest;
+pub mod meter;
 pub mod ocfl;
 pub mod package;
 pub mod publish;

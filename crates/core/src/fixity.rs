@@ -4,6 +4,7 @@ use crate::db::events::Event;
 use crate::db::packages::PackageState;
 use crate::db::{DatabaseError, Transaction, events, packages};
 use crate::installation::Installation;
+use crate::meter;
 use crate::time::Timestamp;
 
 /// Marks a package as damaged in a transaction of its own, with an event.
@@ -20,6 +21,7 @@ pub async fn damage(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
+    meter::damaged();
     let found = packages::get_locked(transaction, package_id).await?;
     let mark = found.is_some_and(|package| matches!(package.state, PackageState::Preserved | PackageState::Missing));
     if mark {

@@ -14,8 +14,10 @@ use crate::download::{Download, DownloadError, Downloads};
 use crate::ids;
 use crate::installation::Installation;
 use crate::link::{LinkClaim, Links};
+use crate::meter;
 use crate::order::{OrderState, Signal};
 use crate::progress::{self, ProgressError};
+use crate::trace;
 
 /// The door to one installation; cheap to clone.
 #[derive(Clone)]
@@ -149,6 +151,7 @@ impl Intake {
             failure: None,
         };
         self.order_store(&order).await?;
+        meter::order_received();
         info!(order_id = %order.id, package_id = %order.package_id, client_id = %order.client_id, "order received");
         self.installation.wake_workers();
         Ok(OrderView { order, delivery: None })
@@ -210,19 +213,23 @@ impl Intake {
     }
 
     async fn order_end(&self, mut order: Order, client_id: &str) -> Result<(), ProgressError> {
+        let was_finished = order.state.is_finished();
         let now = self.installation.clock.now();
         let mut transaction = self.installation.database.begin().await?;
         if order.state == OrderState::Delivered {
             if deliveries::release(&mut transaction, &order.id, now).await? {
                 progress::record_release(&mut transaction, &order, client_id, now).await?;
             }
-        } else if !order.state.is_finished() {
+        } else if !was_finished {
             let message = format!("Withdrawn by client {client_id}.");
             let failure = Some(Failure { code: FailureCode::Cancelled, message });
             let settings = &self.installation.settings;
             progress::advance(&mut transaction, &mut order, Signal::Cancelled, failure, now, settings).await?;
         }
         transaction.commit().await?;
+        if !was_finished {
+            trace::order_ended(&order);
+        }
         self.installation.wake_notifier();
         Ok(())
     }

@@ -20,6 +20,7 @@ pub mod ingest;
 pub mod installation;
 pub mod intake;
 pub mod link;
+pub mod meter;
 mod named;
 pub mod notify;
 pub mod order;
@@ -30,6 +31,7 @@ pub mod secret;
 pub mod settings;
 mod steps;
 pub mod time;
+mod trace;
 pub mod verify;
 pub mod worker;
 

@@ -25,6 +25,7 @@ use crate::db::{DatabaseError, deliveries, notices, orders, webhooks};
 use crate::egress::{self, Allowed};
 use crate::installation::Installation;
 use crate::link::Links;
+use crate::meter;
 use crate::secret::{Secret, SecretError};
 use crate::settings::backoff;
 use crate::time::Timestamp;
@@ -71,6 +72,17 @@ enum Outcome {
     Unreachable(String),
     /// There is nothing to send, or nowhere to.
     Pointless(String),
+}
+
+impl Outcome {
+    fn name(&self) -> &'static str {
+        match self {
+            Outcome::Accepted(_) => "accepted",
+            Outcome::Refused(..) => "refused",
+            Outcome::Unreachable(_) => "unreachable",
+            Outcome::Pointless(_) => "dropped",
+        }
+    }
 }
 
 impl Notifier {
@@ -137,6 +149,10 @@ impl Notifier {
             Ok(outcome) => outcome,
             Err(error) => Outcome::Unreachable(error.to_string()),
         };
+        meter::notice_attempted(outcome.name(), began.elapsed());
+        if matches!(outcome, Outcome::Accepted(_)) {
+            meter::notice_accepted(self.installation.clock.now().since(lease.created));
+        }
         let duration_micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         match &outcome {
             Outcome::Accepted(status) => info!(attempt = lease.attempt, %status, "notice accepted"),

@@ -13,10 +13,12 @@ use crate::db::{DatabaseError, orders, steps};
 use crate::fixity;
 use crate::hold::Hold;
 use crate::installation::Installation;
+use crate::meter::{self, StepOutcome};
 use crate::order::Signal;
 use crate::progress::{self, ProgressError};
 use crate::settings::backoff;
 use crate::steps::{StepError, run as run_step};
+use crate::trace;
 
 /// Works on the steps of one installation.
 #[derive(Clone, Debug)]
@@ -38,6 +40,7 @@ impl Worker {
     pub async fn run(self, stop: CancellationToken, deadline: Duration) {
         let give_back = CancellationToken::new();
         let mut slots = JoinSet::new();
+        let _slots = meter::slots(self.installation.settings.worker_count.max(1));
         for slot in 0..self.installation.settings.worker_count.max(1) {
             let (worker, stop, give_back) = (self.clone(), stop.clone(), give_back.clone());
             slots.spawn(async move { worker.slot(slot, stop, give_back).await });
@@ -93,6 +96,7 @@ impl Worker {
 
     async fn work(&self, lease: Lease, give_back: &CancellationToken) {
         let settings = &self.installation.settings;
+        let running = meter::step(lease.kind);
         // A step that was claimed too often without an end takes its workers down with it.
         let result = if lease.attempt > settings.max_attempts {
             let lost = format!("given up after {} attempts that ended without a result", lease.attempt - 1);
@@ -106,6 +110,7 @@ impl Worker {
                 () = self.keep(&lease, &hold, give_back) => step.await,
             }
         };
+        running.ended(outcome(&result, lease.attempt < settings.max_attempts));
         if let Err(failure) = result {
             match self.end(&lease, failure).await {
                 Ok(()) => {}
@@ -205,8 +210,19 @@ impl Worker {
             Err(ProgressError::Database(error)) => return Err(error),
         }
         transaction.commit().await?;
+        trace::order_ended(&order);
         installation.wake_notifier();
         Ok(())
+    }
+}
+
+fn outcome(result: &Result<(), StepError>, may_repeat: bool) -> StepOutcome {
+    match result {
+        Ok(()) => StepOutcome::Done,
+        Err(StepError::Passing(_)) if may_repeat => StepOutcome::Later,
+        Err(StepError::Passing(_) | StepError::Final { .. }) => StepOutcome::Dead,
+        Err(StepError::Stopped) => StepOutcome::HandedBack,
+        Err(StepError::Lost) => StepOutcome::Lost,
     }
 }
 

@@ -9,5 +9,6 @@ pub mod config;
 pub mod dialect;
 pub mod http;
 pub mod log;
+pub mod metrics;
 pub mod serve;
 pub mod signin;

@@ -23,6 +23,7 @@ use crate::app::{App, Parts};
 use crate::config::Settings;
 use crate::dialect::dps;
 use crate::http::listener::{self, Patience};
+use crate::metrics::Metrics;
 
 /// A server that has its address and its data, and does nothing yet.
 pub struct Server {
@@ -30,12 +31,15 @@ pub struct Server {
     app: App,
     notifier: Notifier,
     installation: Arc<Installation>,
+    metrics: Option<Metrics>,
 }
 
 /// A server that is running.
 pub struct Serving {
     /// The address that it listens on.
     pub addr: SocketAddr,
+    /// The address at which its metrics are shown, if they are.
+    pub metrics_addr: Option<SocketAddr>,
     task: JoinHandle<()>,
 }
 
@@ -52,6 +56,7 @@ impl Server {
         let listener = listener.with_context(|| format!("cannot listen on {listen} (server.listen)"))?;
         let public_url = settings.public_url(listener.local_addr().context("the listener has no address")?);
         let base = Url::parse(&public_url).with_context(|| format!("{public_url} (server.public_url)"))?;
+        let metrics = Metrics::bind(settings.metrics.address()).await?;
         let installation = Installation::open(settings.places(), settings.core(), clock).await?;
         let installation = Arc::new(installation);
         // Safe to repeat, so one that cannot be finished now does not keep the rest from being served.
@@ -65,7 +70,7 @@ impl Server {
         let clients = Clients::new(installation.database.clone())?;
         let intake = Intake::new(installation.clone(), links);
         let app = App::new(settings, Parts { public_url, intake, clients })?;
-        Ok(Server { listener, app, notifier, installation })
+        Ok(Server { listener, app, notifier, installation, metrics })
     }
 
     /// The installation, for what is not asked over HTTP.
@@ -103,6 +108,12 @@ impl Server {
             connections: server.max_connections,
         };
         let router = self.app.router();
+        let showing = self.metrics.map(|metrics| metrics.show(self.installation.clone(), shutdown.clone()));
+        let showing = showing.transpose()?;
+        let metrics_addr = showing.as_ref().map(|showing| showing.addr);
+        if let Some(showing) = showing {
+            beside.spawn(showing.finished());
+        }
         tracing::info!(%addr, public_url = self.app.public_url(), "listening");
         let task = tokio::spawn(async move {
             listener::run(self.listener, router, patience, shutdown).await;
@@ -115,7 +126,7 @@ impl Server {
             self.installation.database.close().await;
             tracing::info!("stopped");
         });
-        Ok(Serving { addr, task })
+        Ok(Serving { addr, metrics_addr, task })
     }
 }
 

@@ -11,6 +11,7 @@ use super::queue::{Queue, StopAtEnd};
 use super::raw::SourceError;
 use super::work::work;
 use crate::digest::{Algorithm, Digest};
+use crate::meter;
 use crate::storage::Storage;
 
 /// How a package is prepared.
@@ -176,6 +177,7 @@ fn take_in_order(
         ..Progress::default()
     };
     while let Some(ready) = queue.ready() {
+        let start = recorder.position();
         for piece in &ready.pieces {
             if control.cancelled.is_some_and(|cancelled| cancelled()) {
                 return Err(PrepareError::Cancelled);
@@ -196,6 +198,7 @@ fn take_in_order(
             // Its worker failed; why is in the queue.
             return Ok(recorder);
         }
+        meter::hashed(ready.end - start);
         progress.files += ready.files as u64;
         queue.done(&ready);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::checkpoints::Checkpoints;
 use super::layout::Layout;
 use super::raw::{RawReader, SourceError};
+use crate::meter;
 use crate::storage::Storage;
 
 /// Why a range of a prepared package is not handed out.
@@ -92,6 +93,7 @@ impl VerifiedReader {
         self.index += 1;
         let confirmed = self.checkpoints.hasher_at(self.index - 1).is_some_and(|mut hasher| {
             hasher.update(&bytes);
+            meter::hashed(bytes.len() as u64);
             self.checkpoints.confirm(self.index, hasher)
         });
         if !confirmed {

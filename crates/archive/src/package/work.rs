@@ -9,6 +9,7 @@ use super::queue::{Bytes, CHUNK_BYTES, Job, Queue};
 use super::raw::{self, ContentReader, SourceError};
 use crate::blocks::Blocks;
 use crate::digest::Hasher;
+use crate::meter;
 use crate::storage::Storage;
 
 /// How many chunks of a large file are read ahead of its content digest.
@@ -55,6 +56,7 @@ fn whole_file(queue: &Queue<'_>, storage: &dyn Storage, index: usize, out: &mut 
     raw::open(queue.layout, storage, index, 0)?.append(out, content.size)?;
     let mut hasher = Hasher::new(content.algorithm);
     hasher.update(out.get(start..).unwrap_or_default());
+    meter::hashed(content.size);
     check(content, hasher)?;
     queue.layout.append_padding(content, out);
     Ok(())
@@ -112,6 +114,7 @@ fn digest_chunks(
             return Ok(None);
         }
         hasher.update(&chunk);
+        meter::hashed(chunk.len() as u64);
     }
     Ok(Some(hasher))
 }

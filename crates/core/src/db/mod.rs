@@ -6,6 +6,7 @@
 pub mod contracts;
 pub mod deliveries;
 pub mod events;
+pub(crate) mod figures;
 pub mod ingests;
 pub mod notices;
 pub mod orders;
@@ -20,6 +21,7 @@ use std::path::Path;
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool};
 
+use crate::meter;
 pub use statement::{Row, Statement, Value, sql};
 
 /// An error of the database. Its text is for the log, never for a client.
@@ -85,7 +87,7 @@ impl Database {
 
     /// Begins a transaction that may write. It is rolled back unless it is committed.
     pub async fn begin(&self) -> Result<Transaction, DatabaseError> {
-        Transaction::begin(&self.writer).await
+        meter::database("begin", Transaction::begin(&self.writer)).await
     }
 
     /// Runs one writing statement in a transaction of its own; returns how many rows it changed.
@@ -98,13 +100,20 @@ impl Database {
 
     /// Every row of a reading statement.
     pub async fn rows(&self, statement: Statement) -> Result<Vec<Row>, DatabaseError> {
-        let rows = statement.into_query().fetch_all(&self.readers).await?;
-        Ok(rows.into_iter().map(Row::new).collect())
+        let call = async { Ok(statement.into_query().fetch_all(&self.readers).await?) };
+        Ok(meter::database("read", call).await?.into_iter().map(Row::new).collect())
     }
 
     /// The first row of a reading statement, if there is one.
     pub async fn row(&self, statement: Statement) -> Result<Option<Row>, DatabaseError> {
-        Ok(statement.into_query().fetch_optional(&self.readers).await?.map(Row::new))
+        let call = async { Ok(statement.into_query().fetch_optional(&self.readers).await?) };
+        Ok(meter::database("read", call).await?.map(Row::new))
+    }
+
+    /// How many connections are open, and how many of them are idle.
+    pub fn connections(&self) -> (u32, u32) {
+        let idle = self.readers.num_idle() + self.writer.num_idle();
+        (self.readers.size() + self.writer.size(), u32::try_from(idle).unwrap_or(u32::MAX))
     }
 
     /// Whether the database answers.
@@ -133,19 +142,23 @@ pub struct Transaction {
 impl Transaction {
     async fn begin(pool: &SqlitePool) -> Result<Transaction, DatabaseError> {
         let mut transaction = Transaction { connection: pool.acquire().await?, is_open: true };
-        transaction.execute(sql("BEGIN IMMEDIATE")).await?;
+        transaction.call(sql("BEGIN IMMEDIATE")).await?;
         Ok(transaction)
     }
 
     /// Runs a statement; returns how many rows it changed.
     pub async fn execute(&mut self, statement: Statement) -> Result<u64, DatabaseError> {
+        meter::database("write", self.call(statement)).await
+    }
+
+    async fn call(&mut self, statement: Statement) -> Result<u64, DatabaseError> {
         Ok(statement.into_query().execute(&mut *self.connection).await?.rows_affected())
     }
 
     /// Every row that a statement gives.
     pub async fn rows(&mut self, statement: Statement) -> Result<Vec<Row>, DatabaseError> {
-        let rows = statement.into_query().fetch_all(&mut *self.connection).await?;
-        Ok(rows.into_iter().map(Row::new).collect())
+        let call = async { Ok(statement.into_query().fetch_all(&mut *self.connection).await?) };
+        Ok(meter::database("write", call).await?.into_iter().map(Row::new).collect())
     }
 
     /// The first row that a statement gives, if there is one.
@@ -156,7 +169,7 @@ impl Transaction {
 
     /// Makes everything durable at once.
     pub async fn commit(mut self) -> Result<(), DatabaseError> {
-        self.execute(sql("COMMIT")).await?;
+        meter::database("commit", self.call(sql("COMMIT"))).await?;
         self.is_open = false;
         Ok(())
     }

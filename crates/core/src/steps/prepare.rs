@@ -19,9 +19,11 @@ use crate::fixity;
 use crate::hold::Hold;
 use crate::ids;
 use crate::installation::Installation;
+use crate::meter;
 use crate::order::Signal;
 use crate::progress;
 use crate::steps::StepError;
+use crate::trace;
 
 pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &Hold) -> Result<(), StepError> {
     let order = orders::get(&installation.database, &lease.order_id).await?.ok_or(StepError::Lost)?;
@@ -31,13 +33,16 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
     let (context, version, holding) = (Arc::clone(installation), order.version, hold.clone());
     let first = lease.attempt == 1;
     let began = Instant::now();
+    let preparing = meter::preparing(order.size_bytes);
     let verifying = tokio::task::spawn_blocking(move || match verify(&context, &package, version, &holding) {
         Err(StepError::Final { damage: Some(_), failure, .. }) if first => Err(second_look(&context, &failure)),
         verified => verified,
     })
     .await;
     let prepared = verifying.map_err(|error| StepError::Passing(error.to_string()))??;
+    drop(preparing);
     let bytes: u64 = prepared.iter().map(|(_, prepared)| prepared.len).sum();
+    meter::verified(bytes);
     info!(bytes, files = prepared.len(), milliseconds = began.elapsed().as_millis() as u64, "package verified");
     advance(installation, lease, Signal::DeliveryStarted).await?;
     publish(installation, lease, &order, prepared).await
@@ -163,6 +168,7 @@ async fn publish(
     fixity::success(&mut transaction, &order.package_id, false, now).await?;
     progress::advance(&mut transaction, &mut order, Signal::Delivered, None, now, settings).await?;
     transaction.commit().await?;
+    trace::order_ended(&order);
     installation.wake_notifier();
     Ok(())
 }

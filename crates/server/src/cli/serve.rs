@@ -28,7 +28,10 @@ pub(crate) async fn run(arguments: ServeArguments, output: Output) -> anyhow::Re
     let serving = serve::serve(settings, shutdown).await?;
     // Scripts wait for this line: it comes once connections are taken.
     let url = url(serving.addr);
-    output.result(&json!({ "listening": url }), &format!("listening on {url}\n"))?;
+    let metrics = serving.metrics_addr.map(|addr| format!("{}/metrics", self::url(addr)));
+    let told = metrics.iter().map(|metrics| format!("metrics at {metrics}\n"));
+    let told: String = std::iter::once(format!("listening on {url}\n")).chain(told).collect();
+    output.result(&json!({ "listening": url, "metrics": metrics }), &told)?;
     serving.finished().await
 }
 

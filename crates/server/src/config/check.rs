@@ -24,6 +24,12 @@ impl Settings {
         found.range("server.stall_timeout_seconds", server.stall_timeout_seconds, 1, 86_400);
         found.range("server.shutdown_seconds", server.shutdown_seconds, 0, 86_400);
         found.range("server.max_connections", server.max_connections as u64, 1, 1 << 20);
+        let metrics = &self.metrics;
+        found.unless(
+            metrics.listen.is_empty() || metrics.address().is_some(),
+            "metrics.listen",
+            &format!("{:?} is not an address with a port such as 127.0.0.1:9464", metrics.listen),
+        );
         found.range("server.rate_limit_burst", server.rate_limit_burst.into(), 1, u32::MAX.into());
     }
 

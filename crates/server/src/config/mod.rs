@@ -42,6 +42,8 @@ pub struct Settings {
     pub webhook: WebhookSettings,
     /// Logging.
     pub log: LogSettings,
+    /// Figures for Prometheus.
+    pub metrics: MetricsSettings,
 }
 
 /// The listener and what it takes from clients.
@@ -216,6 +218,21 @@ pub enum LogFormat {
     Text,
     /// Text on a terminal, JSON otherwise.
     Auto,
+}
+
+/// Figures for Prometheus.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsSettings {
+    /// The address and port to show them on; empty for not at all.
+    pub listen: String,
+}
+
+impl MetricsSettings {
+    /// The address to listen on, if there is one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
 }
 
 /// One thing that is wrong with the settings.

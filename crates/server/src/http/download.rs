@@ -24,6 +24,7 @@ use super::input::{Parameters, PathNames};
 use super::range::{Wanted, wanted};
 use super::refusal::Refusal;
 use crate::app::App;
+use crate::metrics;
 
 /// When to come back while all downloads are taken.
 const BUSY_SECONDS: u64 = 10;
@@ -177,15 +178,17 @@ fn body(file: &Download, range: Range<u64>, permit: OwnedSemaphorePermit) -> Bod
         return Body::empty();
     }
     let pieces = file.stream(range);
-    Body::from_stream(stream::unfold(Some((pieces, left, permit)), async |state| {
-        let (mut pieces, left, permit) = state?;
+    let running = metrics::download();
+    Body::from_stream(stream::unfold(Some((pieces, left, permit, running)), async |state| {
+        let (mut pieces, left, permit, running) = state?;
         if left == 0 {
             return None;
         }
         match pieces.recv().await {
             Some(Ok(piece)) => {
                 let left = left.saturating_sub(piece.len() as u64);
-                Some((Ok::<Bytes, io::Error>(piece), Some((pieces, left, permit))))
+                running.sent(piece.len() as u64);
+                Some((Ok::<Bytes, io::Error>(piece), Some((pieces, left, permit, running))))
             }
             Some(Err(error)) => Some((Err(io::Error::other(error)), None)),
             // The reader is gone without a word: no end of the file either.

@@ -13,6 +13,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::listener::Peer;
 use super::refusal::Refusal;
+use crate::metrics;
 
 /// Whom a request counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +60,10 @@ impl RateLimit {
             limiter.retain_recent();
         }
         limiter.check_key(whom).map_err(|until| {
+            metrics::rate_limited(match whom {
+                Counted::Client(_) => "client",
+                Counted::Address(_) => "address",
+            });
             let wait = until.wait_time_from(self.clock.now());
             Refusal::too_many(wait.as_secs_f64().ceil() as u64)
         })

@@ -9,6 +9,7 @@ use axum::response::Response;
 use tracing::Instrument;
 
 use super::listener::Peer;
+use crate::metrics;
 
 /// The header with the id, in both directions.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -27,12 +28,14 @@ pub async fn trace_request(mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| info.0.0.ip().to_string());
+    let running = metrics::request(&method, route.clone());
     let span = tracing::info_span!("request", request_id = %id);
     async move {
         let mut response = next.run(request).await;
         if let Ok(value) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
+        running.answered(response.status(), started.elapsed());
         tracing::info!(
             %method,
             path,

@@ -15,6 +15,7 @@ use super::{TokenError, TokenVerifier};
 use crate::http::limit::{Counted, RateLimit};
 use crate::http::listener::Peer;
 use crate::http::refusal::Refusal;
+use crate::metrics;
 
 /// A right that a handler can ask for.
 pub trait Right: Send + Sync + 'static {
@@ -110,6 +111,7 @@ fn bearer(parts: &Parts) -> Result<&str, Refusal> {
 fn refuse(error: &TokenError) -> Refusal {
     match error {
         TokenError::Invalid(reason) => {
+            metrics::sign_in_failed("token");
             tracing::info!(reason, "a token was refused");
             unauthorized(reason, Some("invalid_token"))
         }

@@ -23,6 +23,7 @@ mod http;
 mod issuer_double;
 mod listener;
 mod log;
+mod metrics;
 mod oauth;
 mod openapi;
 mod packages;

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::http::input::{FormBody, Parameters};
 use crate::http::listener::Peer;
 use crate::http::refusal::{Refusal, Shape};
+use crate::metrics;
 
 /// Refusals of the token endpoint, as RFC 6749, section 5.2, writes them.
 pub const SHAPE: Shape = Shape { content_type: "application/json", body };
@@ -86,6 +87,7 @@ pub async fn token(
     }
     let (client_id, secret) = credentials(&headers, &form)?;
     if let Some(wait) = app.throttle().wait(&client_id, peer.ip()) {
+        metrics::sign_in_failed("throttled");
         return Err(Refusal::too_many(wait.as_secs_f64().ceil() as u64));
     }
     let found = app.clients().verify(&client_id, Secret::new(secret)).await.map_err(|error| {
@@ -94,6 +96,7 @@ pub async fn token(
     })?;
     let Some(caller) = found else {
         app.throttle().failed(&client_id, peer.ip());
+        metrics::sign_in_failed("credentials");
         tracing::warn!(client_id, peer = %peer.ip(), "a client's credentials were refused");
         return Err(invalid_client("the client or its secret is wrong"));
     };

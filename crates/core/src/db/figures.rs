@@ -1,0 +1,64 @@
+//! How much there is of what, for the metrics. Every count and every oldest entry is read from an index alone.
+
+use std::collections::BTreeMap;
+
+use crate::db::packages::PackageState;
+use crate::db::steps::StepKind;
+use crate::db::{Database, DatabaseError, sql};
+use crate::time::Timestamp;
+
+/// The states of steps that are not done.
+pub(crate) const OPEN_STATES: [&str; 4] = ["ready", "waiting", "leased", "dead"];
+
+/// The urgency of a step by its rank, which is 1 to 100: up to 33, up to 66, above.
+pub(crate) const PRIORITIES: [&str; 3] = ["low", "normal", "high"];
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Figures {
+    /// By kind, state and priority: how many steps, and when the oldest was made.
+    pub(crate) steps: BTreeMap<(&'static str, &'static str, &'static str), (u64, Timestamp)>,
+    /// By state.
+    pub(crate) packages: BTreeMap<&'static str, u64>,
+    pub(crate) never_verified: u64,
+    pub(crate) oldest_verification: Option<Timestamp>,
+    pub(crate) notices_pending: u64,
+    pub(crate) oldest_notice: Option<Timestamp>,
+}
+
+/// The unfinished steps by kind, state and priority. A test looks at its plan.
+pub(crate) const STEPS: &str =
+    "SELECT kind, state, CASE WHEN rank <= 33 THEN 'low' WHEN rank <= 66 THEN 'normal' ELSE 'high' END AS priority,
+         COUNT(*) AS n, MIN(created) AS oldest
+     FROM steps WHERE state IN ('ready', 'waiting', 'leased', 'dead') GROUP BY 1, 2, 3";
+/// The packages by state, with those that were never verified, and the oldest verification.
+pub(crate) const PACKAGES: &str =
+    "SELECT state, COUNT(*) AS n, COUNT(*) - COUNT(verified) AS never, MIN(verified) AS oldest
+     FROM packages GROUP BY state";
+/// The pending notices.
+pub(crate) const NOTICES: &str = "SELECT COUNT(*) AS n, MIN(created) AS oldest FROM notices WHERE state = 'pending'";
+
+/// Reads all of it.
+pub(crate) async fn read(database: &Database) -> Result<Figures, DatabaseError> {
+    let mut found = Figures::default();
+    for row in database.rows(sql(STEPS)).await? {
+        let kind: StepKind = row.parse("kind")?;
+        let (state, priority) = (row.text("state")?, row.text("priority")?);
+        let state = OPEN_STATES.into_iter().find(|known| *known == state).unwrap_or_default();
+        let priority = PRIORITIES.into_iter().find(|known| *known == priority).unwrap_or_default();
+        found.steps.insert((kind.name(), state, priority), (row.count("n")?, row.time("oldest")?));
+    }
+    for row in database.rows(sql(PACKAGES)).await? {
+        let state: PackageState = row.parse("state")?;
+        found.packages.insert(state.name(), row.count("n")?);
+        if state == PackageState::Preserved {
+            found.never_verified = row.count("never")?;
+            found.oldest_verification = row.time_or_null("oldest")?;
+        }
+    }
+    if let Some(row) = database.row(sql(NOTICES)).await? {
+        found.notices_pending = row.count("n")?;
+        found.oldest_notice = row.time_or_null("oldest")?;
+    }
+    Ok(found)
+}

@@ -1,0 +1,349 @@
+//! Figures about orders, steps, notices, fixity and the database: what is counted as it happens, and what the
+//! catalogue is asked for when somebody looks.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use dipper_archive::meter::{Metric, SHORT_SECONDS};
+use metrics::{Gauge, counter, gauge, histogram};
+
+use crate::db::DatabaseError;
+use crate::db::figures::{self, Figures};
+use crate::db::packages::PackageState;
+use crate::db::steps::StepKind;
+use crate::installation::Installation;
+use crate::order::OrderState;
+
+const STEP_SECONDS: &[f64] = &[
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0,
+    43200.0,
+];
+const ACCEPTANCE_SECONDS: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0];
+const ORDER_SECONDS: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0, 259200.0];
+
+const ORDERS_RECEIVED: Metric = Metric::counter("dipper_orders_received_total", &[], "Orders that were accepted.");
+const ORDERS_ENDED: Metric = Metric::histogram(
+    "dipper_order_duration_seconds",
+    &["state"],
+    ORDER_SECONDS,
+    "Time from the acceptance of an order to its end, by how it ended.",
+);
+const STEPS: Metric = Metric::histogram(
+    "dipper_step_duration_seconds",
+    &["kind", "outcome"],
+    STEP_SECONDS,
+    "Time that attempts of steps took: done, failed and tried again (later), given up (dead), handed back at shutdown \
+     (handed_back), or taken over by another worker or needless by then (lost).",
+);
+const STEPS_RUNNING: Metric =
+    Metric::gauge("dipper_steps_in_flight", &["kind"], "Steps that this process is working on.");
+const BYTES_RUNNING: Metric = Metric::gauge(
+    "dipper_step_bytes_in_flight",
+    &[],
+    "Bytes of the packages that this process is preparing for delivery.",
+);
+const SLOTS: Metric =
+    Metric::gauge("dipper_worker_slots", &[], "Steps that this process can work on at a time; 0 if it does not work.");
+const VERIFIED_PACKAGES: Metric = Metric::counter(
+    "dipper_fixity_verified_packages_total",
+    &[],
+    "Packages that were read whole for a delivery and matched their digests.",
+);
+const VERIFIED_BYTES: Metric = Metric::counter(
+    "dipper_fixity_verified_bytes_total",
+    &[],
+    "Bytes of the deliveries that were computed from packages whose every content matched its digest.",
+);
+const FIXITY_FAILURES: Metric = Metric::counter(
+    "dipper_fixity_failures_total",
+    &[],
+    "Fixity checks that found a package damaged, each after a second look.",
+);
+const NOTICE_ATTEMPTS: Metric = Metric::histogram(
+    "dipper_notice_attempt_duration_seconds",
+    &["outcome"],
+    SHORT_SECONDS,
+    "Time that attempts to deliver a notice took: accepted, answered with an error (refused), not answered \
+     (unreachable), or needless by then (dropped).",
+);
+const NOTICE_ACCEPTANCE: Metric = Metric::histogram(
+    "dipper_notice_acceptance_seconds",
+    &[],
+    ACCEPTANCE_SECONDS,
+    "Time from the making of a notice to its acceptance by the receiver.",
+);
+const DATABASE: Metric = Metric::histogram(
+    "dipper_database_duration_seconds",
+    &["operation"],
+    SHORT_SECONDS,
+    "Time that the database took: to read outside of transactions (read), to begin a transaction, waiting for a \
+     connection and its lock included (begin), for a statement in one (write), to make one durable (commit).",
+);
+const DATABASE_ERRORS: Metric = Metric::counter(
+    "dipper_database_errors_total",
+    &["operation"],
+    "Calls of the database that failed; a unique index that refuses a row is none.",
+);
+
+/// The figures that are counted as things happen.
+pub const METRICS: &[Metric] = &[
+    ORDERS_RECEIVED,
+    ORDERS_ENDED,
+    STEPS,
+    STEPS_RUNNING,
+    BYTES_RUNNING,
+    SLOTS,
+    VERIFIED_PACKAGES,
+    VERIFIED_BYTES,
+    FIXITY_FAILURES,
+    NOTICE_ATTEMPTS,
+    NOTICE_ACCEPTANCE,
+    DATABASE,
+    DATABASE_ERRORS,
+];
+
+const CATALOGUE_UP: Metric =
+    Metric::gauge("dipper_catalogue_up", &[], "Whether the catalogue answered when its figures were last read.");
+const QUEUE_STEPS: Metric = Metric::gauge(
+    "dipper_queue_steps",
+    &["kind", "state", "priority"],
+    "Steps in the queue that are not done. It is the same queue for every process of an installation.",
+);
+const QUEUE_AGE: Metric = Metric::gauge(
+    "dipper_queue_oldest_step_age_seconds",
+    &["kind", "state", "priority"],
+    "Time since the oldest of these steps was made; 0 when there is none.",
+);
+const PACKAGES: Metric = Metric::gauge("dipper_packages", &["state"], "Packages in the catalogue.");
+const NEVER_VERIFIED: Metric = Metric::gauge(
+    "dipper_packages_never_verified",
+    &[],
+    "Preserved packages whose content was never read whole since they were catalogued.",
+);
+const VERIFICATION_AGE: Metric = Metric::gauge(
+    "dipper_fixity_oldest_verification_age_seconds",
+    &[],
+    "Time since the preserved package was verified whose last verification lies furthest back; 0 when there is none.",
+);
+const NOTICES_PENDING: Metric =
+    Metric::gauge("dipper_notices_pending", &[], "Notices that their receivers have not accepted yet.");
+const NOTICE_AGE: Metric = Metric::gauge(
+    "dipper_notice_oldest_pending_age_seconds",
+    &[],
+    "Time since the oldest pending notice was made; 0 when there is none.",
+);
+const CONNECTIONS: Metric = Metric::gauge(
+    "dipper_database_connections",
+    &["state"],
+    "Connections to the database that this process holds: in use (used) or at rest (idle).",
+);
+
+/// The figures that [`read`] reads.
+pub const CATALOGUE: &[Metric] = &[
+    CATALOGUE_UP,
+    QUEUE_STEPS,
+    QUEUE_AGE,
+    PACKAGES,
+    NEVER_VERIFIED,
+    VERIFICATION_AGE,
+    NOTICES_PENDING,
+    NOTICE_AGE,
+    CONNECTIONS,
+];
+
+const OPERATIONS: [&str; 4] = ["read", "begin", "write", "commit"];
+
+/// Makes the figures known that do not wait for something to happen first.
+pub fn begin() {
+    for metric in [ORDERS_RECEIVED, BYTES_RUNNING, SLOTS, VERIFIED_PACKAGES, VERIFIED_BYTES, FIXITY_FAILURES] {
+        metric.begin(&[]);
+    }
+    NOTICE_ACCEPTANCE.begin(&[]);
+    for state in OrderState::ALL.iter().filter(|state| state.is_finished()) {
+        ORDERS_ENDED.begin(&[state.name()]);
+    }
+    for kind in StepKind::ALL {
+        STEPS_RUNNING.begin(&[kind.name()]);
+        for outcome in StepOutcome::ALL {
+            STEPS.begin(&[kind.name(), outcome.name()]);
+        }
+    }
+    for outcome in ["accepted", "refused", "unreachable", "dropped"] {
+        NOTICE_ATTEMPTS.begin(&[outcome]);
+    }
+    for operation in OPERATIONS {
+        DATABASE.begin(&[operation]);
+        DATABASE_ERRORS.begin(&[operation]);
+    }
+}
+
+/// How an attempt of a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StepOutcome {
+    /// It did its work.
+    Done,
+    /// It failed and is tried again.
+    Later,
+    /// It is given up.
+    Dead,
+    /// The worker had to stop.
+    HandedBack,
+    /// Somebody else holds it, or the order has ended.
+    Lost,
+}
+
+impl StepOutcome {
+    const ALL: [StepOutcome; 5] =
+        [StepOutcome::Done, StepOutcome::Later, StepOutcome::Dead, StepOutcome::HandedBack, StepOutcome::Lost];
+
+    fn name(self) -> &'static str {
+        match self {
+            StepOutcome::Done => "done",
+            StepOutcome::Later => "later",
+            StepOutcome::Dead => "dead",
+            StepOutcome::HandedBack => "handed_back",
+            StepOutcome::Lost => "lost",
+        }
+    }
+}
+
+/// So much more of something, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    gauge: Gauge,
+    amount: f64,
+}
+
+impl Running {
+    fn new(gauge: Gauge, amount: f64) -> Running {
+        gauge.increment(amount);
+        Running { gauge, amount }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.gauge.decrement(self.amount);
+    }
+}
+
+/// A step that this process works on.
+pub(crate) struct RunningStep {
+    kind: StepKind,
+    began: Instant,
+    _running: Running,
+}
+
+/// A step was claimed and begins.
+pub(crate) fn step(kind: StepKind) -> RunningStep {
+    let running = Running::new(gauge!(STEPS_RUNNING.name, "kind" => kind.name()), 1.0);
+    RunningStep { kind, began: Instant::now(), _running: running }
+}
+
+impl RunningStep {
+    /// The attempt has ended.
+    pub(crate) fn ended(self, outcome: StepOutcome) {
+        let labels = [("kind", self.kind.name()), ("outcome", outcome.name())];
+        histogram!(STEPS.name, &labels).record(self.began.elapsed());
+    }
+}
+
+/// A package of so many bytes is being prepared, until what this returns is dropped.
+pub(crate) fn preparing(bytes: u64) -> Running {
+    Running::new(gauge!(BYTES_RUNNING.name), bytes as f64)
+}
+
+/// This process works on so many steps at a time, until what this returns is dropped.
+pub(crate) fn slots(count: usize) -> Running {
+    Running::new(gauge!(SLOTS.name), count as f64)
+}
+
+/// An order was stored.
+pub(crate) fn order_received() {
+    counter!(ORDERS_RECEIVED.name).increment(1);
+}
+
+/// An order that took so long has ended.
+pub(crate) fn order_ended(state: OrderState, took: Duration) {
+    histogram!(ORDERS_ENDED.name, "state" => state.name()).record(took);
+}
+
+/// A package was read whole and matched; so many bytes are to be delivered of it.
+pub(crate) fn verified(bytes: u64) {
+    counter!(VERIFIED_PACKAGES.name).increment(1);
+    counter!(VERIFIED_BYTES.name).increment(bytes);
+}
+
+/// A package was found damaged.
+pub(crate) fn damaged() {
+    counter!(FIXITY_FAILURES.name).increment(1);
+}
+
+/// An attempt to deliver a notice has ended.
+pub(crate) fn notice_attempted(outcome: &'static str, took: Duration) {
+    histogram!(NOTICE_ATTEMPTS.name, "outcome" => outcome).record(took);
+}
+
+/// A notice was accepted so long after it was made.
+pub(crate) fn notice_accepted(after: Duration) {
+    histogram!(NOTICE_ACCEPTANCE.name).record(after);
+}
+
+/// Takes the time of a call of the database.
+pub(crate) async fn database<T>(
+    operation: &'static str,
+    call: impl Future<Output = Result<T, DatabaseError>>,
+) -> Result<T, DatabaseError> {
+    let began = Instant::now();
+    let answer = call.await;
+    histogram!(DATABASE.name, "operation" => operation).record(began.elapsed());
+    if answer.as_ref().is_err_and(|error| !error.is_duplicate()) {
+        counter!(DATABASE_ERRORS.name, "operation" => operation).increment(1);
+    }
+    answer
+}
+
+/// What a reading of the catalogue found.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    figures: Figures,
+    now: crate::time::Timestamp,
+    connections: (u32, u32),
+}
+
+/// Asks the catalogue for its figures.
+pub async fn read(installation: &Installation) -> Result<Reading, DatabaseError> {
+    let figures = figures::read(&installation.database).await?;
+    let connections = installation.database.connections();
+    Ok(Reading { figures, now: installation.clock.now(), connections })
+}
+
+/// Hands what was read to the recorder in force; without a reading, that there is none.
+pub fn tell(reading: Option<&Reading>) {
+    gauge!(CATALOGUE_UP.name).set(if reading.is_some() { 1.0 } else { 0.0 });
+    let Some(Reading { figures, now, connections }) = reading else { return };
+    let age = |since: Option<crate::time::Timestamp>| since.map_or(0.0, |since| now.since(since).as_secs_f64());
+    for kind in StepKind::ALL {
+        for state in figures::OPEN_STATES {
+            for priority in figures::PRIORITIES {
+                let labels = [("kind", kind.name()), ("state", state), ("priority", priority)];
+                let found = figures.steps.get(&(kind.name(), state, priority));
+                gauge!(QUEUE_STEPS.name, &labels).set(found.map_or(0.0, |(count, _)| *count as f64));
+                gauge!(QUEUE_AGE.name, &labels).set(age(found.map(|(_, oldest)| *oldest)));
+            }
+        }
+    }
+    for state in PackageState::ALL {
+        let count = figures.packages.get(state.name()).copied().unwrap_or_default();
+        gauge!(PACKAGES.name, "state" => state.name()).set(count as f64);
+    }
+    gauge!(NEVER_VERIFIED.name).set(figures.never_verified as f64);
+    gauge!(VERIFICATION_AGE.name).set(age(figures.oldest_verification));
+    gauge!(NOTICES_PENDING.name).set(figures.notices_pending as f64);
+    gauge!(NOTICE_AGE.name).set(age(figures.oldest_notice));
+    let (open, idle) = *connections;
+    gauge!(CONNECTIONS.name, "state" => "used").set(f64::from(open.saturating_sub(idle)));
+    gauge!(CONNECTIONS.name, "state" => "idle").set(f64::from(idle));
+}

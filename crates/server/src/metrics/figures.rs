@@ -1,0 +1,134 @@
+//! What is counted about requests, sign-in and downloads.
+
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use dipper_archive::meter::{Metric, SHORT_SECONDS};
+use metrics::{Gauge, counter, gauge, histogram};
+
+const REQUESTS: Metric = Metric::histogram(
+    "dipper_http_request_duration_seconds",
+    &["route", "method", "status"],
+    SHORT_SECONDS,
+    "Time from the head of a request to the head of its answer, by route, method and class of status.",
+);
+const REQUESTS_RUNNING: Metric =
+    Metric::gauge("dipper_http_requests_in_flight", &[], "Requests whose answer has not begun.");
+const DOWNLOADS_RUNNING: Metric =
+    Metric::gauge("dipper_downloads_in_flight", &[], "Downloads through links of this server that are running.");
+const DELIVERED_BYTES: Metric = Metric::counter(
+    "dipper_delivered_bytes_total",
+    &["channel"],
+    "Bytes of packages that were handed out, verified: sent to clients through links of this server (link).",
+);
+const SIGN_IN_FAILURES: Metric = Metric::counter(
+    "dipper_sign_in_failures_total",
+    &["reason"],
+    "Sign-ins that failed: wrong client or secret (credentials), refused access token (token), too many failures (throttled).",
+);
+const RATE_LIMITED: Metric = Metric::counter(
+    "dipper_http_rate_limited_total",
+    &["by"],
+    "Requests that were refused because their client, or their address, sent too many.",
+);
+
+/// The figures of this file.
+pub(super) const METRICS: &[Metric] =
+    &[REQUESTS, REQUESTS_RUNNING, DOWNLOADS_RUNNING, DELIVERED_BYTES, SIGN_IN_FAILURES, RATE_LIMITED];
+
+/// Makes the figures known that do not wait for something to happen first.
+pub(super) fn begin() {
+    REQUESTS_RUNNING.begin(&[]);
+    DOWNLOADS_RUNNING.begin(&[]);
+    DELIVERED_BYTES.begin(&["link"]);
+    for reason in ["credentials", "token", "throttled"] {
+        SIGN_IN_FAILURES.begin(&[reason]);
+    }
+    for by in ["client", "address"] {
+        RATE_LIMITED.begin(&[by]);
+    }
+}
+
+/// One more of something that runs, until it is dropped.
+pub(crate) struct Running(Gauge);
+
+impl Running {
+    fn new(gauge: Gauge) -> Running {
+        gauge.increment(1.0);
+        Running(gauge)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+/// A request that is being served.
+pub(crate) struct RunningRequest {
+    method: &'static str,
+    route: Option<String>,
+    _running: Running,
+}
+
+/// A request has come for a route, if there is one.
+pub(crate) fn request(method: &Method, route: Option<String>) -> RunningRequest {
+    RunningRequest { method: known(method), route, _running: Running::new(gauge!(REQUESTS_RUNNING.name)) }
+}
+
+impl RunningRequest {
+    /// Its answer begins.
+    pub(crate) fn answered(self, status: StatusCode, elapsed: Duration) {
+        let route = self.route.unwrap_or_else(|| "none".to_owned());
+        let labels = [("route", route), ("method", self.method.to_owned()), ("status", class(status).to_owned())];
+        histogram!(REQUESTS.name, &labels).record(elapsed);
+    }
+}
+
+/// A download begins. Bytes are counted as they are handed to the connection.
+pub(crate) fn download() -> RunningDownload {
+    RunningDownload {
+        bytes: counter!(DELIVERED_BYTES.name, "channel" => "link"),
+        _running: Running::new(gauge!(DOWNLOADS_RUNNING.name)),
+    }
+}
+
+/// A download that is running.
+pub(crate) struct RunningDownload {
+    bytes: metrics::Counter,
+    _running: Running,
+}
+
+impl RunningDownload {
+    /// Bytes were handed to the connection.
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.bytes.increment(bytes);
+    }
+}
+
+/// A sign-in failed.
+pub(crate) fn sign_in_failed(reason: &'static str) {
+    counter!(SIGN_IN_FAILURES.name, "reason" => reason).increment(1);
+}
+
+/// A request was refused because there were too many.
+pub(crate) fn rate_limited(by: &'static str) {
+    counter!(RATE_LIMITED.name, "by" => by).increment(1);
+}
+
+/// Methods come from strangers, who may invent any number of them.
+fn known(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        ..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    }
+}
