@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{Problem, Settings};
+use super::{Problem, Settings, StoreLinks};
 
 impl Settings {
     /// Everything that is wrong with these settings; empty when they can be used.
@@ -11,6 +11,7 @@ impl Settings {
         self.check_server(&mut found);
         self.check_issuer(&mut found);
         self.check_work(&mut found);
+        self.check_store(&mut found);
         self.check_names(&mut found);
         found.0
     }
@@ -74,6 +75,25 @@ impl Settings {
         found.range("webhook.timeout_seconds", webhook.timeout_seconds, 1, 300);
         found.range("webhook.give_up_after_hours", webhook.give_up_after_hours, 1, 24 * 60);
         found.range("webhook.max_backoff_seconds", webhook.max_backoff_seconds, 1, 7 * 86_400);
+    }
+
+    fn check_store(&self, found: &mut Found) {
+        /// What signed links of S3 can last at the most.
+        const LONGEST_LINK_HOURS: u64 = 7 * 24;
+        let delivery = &self.delivery;
+        if delivery.store.is_empty() {
+            return;
+        }
+        if let Err(error) = self.delivery_s3.bucket(&delivery.store) {
+            let key = if error.setting == "url" { "delivery.store" } else { &format!("delivery_s3.{}", error.setting) };
+            found.unless(false, key, &error.reason);
+        }
+        let possible = delivery.link_hours <= LONGEST_LINK_HOURS || delivery.store_links == StoreLinks::Redirect;
+        found.unless(
+            possible,
+            "delivery.link_hours",
+            "must be at most 168 with delivery.store: links into S3 last seven days. Or set delivery.store_links",
+        );
     }
 
     fn check_names(&self, found: &mut Found) {
@@ -164,6 +184,25 @@ mod tests {
                 "log.level",
             ]
         );
+    }
+
+    #[test]
+    fn a_store_needs_a_bucket_and_links_that_it_can_make() {
+        let mut settings = Settings::load(&Sources::default()).expect("the defaults are valid");
+        let keys = |settings: &Settings| -> Vec<_> { settings.check().into_iter().map(|found| found.key).collect() };
+        settings.delivery.store = "dips/out".to_owned();
+        assert_eq!(keys(&settings), ["delivery.store"]);
+        settings.delivery.store = "s3://dips/out".to_owned();
+        assert!(keys(&settings).is_empty());
+        settings.delivery_s3.endpoint = "http://127.0.0.1:9000".to_owned();
+        assert_eq!(keys(&settings), ["delivery_s3.endpoint"]);
+        settings.delivery_s3.allow_http = true;
+        settings.delivery.link_hours = 169;
+        assert_eq!(keys(&settings), ["delivery.link_hours"]);
+        settings.delivery.store_links = StoreLinks::Redirect;
+        assert!(keys(&settings).is_empty());
+        settings.delivery_s3.checksum = "crc32".to_owned();
+        assert_eq!(keys(&settings), ["delivery_s3.checksum"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! `default.toml` beside this file holds every setting with its default and its explanation.
 
+mod bucket;
 mod check;
 mod core;
 mod layers;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use bucket::S3Settings;
 pub use layers::Sources;
 
 /// The annotated defaults that are compiled in; `dipper.toml` has the same keys.
@@ -32,6 +34,8 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// Deliveries and their links.
     pub delivery: DeliverySettings,
+    /// The bucket of `delivery.store`.
+    pub delivery_s3: S3Settings,
     /// The DPS dissemination service.
     pub dps: DpsSettings,
     /// Who issues the tokens that are accepted.
@@ -114,6 +118,20 @@ pub struct DeliverySettings {
     pub split: Split,
     /// Downloads that run at a time.
     pub max_concurrent_downloads: usize,
+    /// The bucket that deliveries are put into; empty when they are served from the archive.
+    pub store: String,
+    /// Which links lead into the store.
+    pub store_links: StoreLinks,
+}
+
+/// Which links lead into the store of deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreLinks {
+    /// Signed ones that lead there at once.
+    Direct,
+    /// Dipper's own, which lead on to a signed one when they are followed.
+    Redirect,
 }
 
 /// A checksum that can be told with a delivered file.
