@@ -7,6 +7,16 @@ use std::path::{Path, PathBuf};
 
 use dipper_archive::publish;
 
+/// The database file of a data directory, whether there is one or not.
+pub(crate) fn database_of(root: &Path) -> PathBuf {
+    root.join("dipper.db")
+}
+
+/// The keys of a data directory.
+pub(crate) fn keys_of(root: &Path) -> PathBuf {
+    root.join("keys")
+}
+
 /// The places inside a data directory.
 #[derive(Clone, Debug)]
 pub struct DataDirectory {
@@ -39,7 +49,7 @@ impl DataDirectory {
 
     /// The database file.
     pub fn database(&self) -> PathBuf {
-        self.root.join("dipper.db")
+        database_of(&self.root)
     }
 
     /// The storage root, unless the configuration names another.
@@ -54,7 +64,7 @@ impl DataDirectory {
 
     /// Keys, for the owner alone.
     pub fn keys(&self) -> PathBuf {
-        self.root.join("keys")
+        keys_of(&self.root)
     }
 
     /// The configuration that belongs to this installation, if the operator put one there.

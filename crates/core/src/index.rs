@@ -1,6 +1,6 @@
 //! Rebuilding the catalogue from the storage root, and adopting a root that other OCFL software made.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use dipper_archive::ocfl;
@@ -52,6 +52,24 @@ enum Found {
     Package(Box<(Package, Vec<Version>)>),
     Foreign,
     Unreadable(String, String),
+}
+
+impl Found {
+    fn contract_id(&self) -> Option<&str> {
+        match self {
+            Found::Package(described) => Some(&described.0.contract_id),
+            Found::Foreign | Found::Unreadable(..) => None,
+        }
+    }
+
+    /// Where it is, of what has a record in the catalogue.
+    fn location(&self) -> &str {
+        match self {
+            Found::Package(described) => &described.0.location,
+            Found::Unreadable(path, _) => path,
+            Found::Foreign => "",
+        }
+    }
 }
 
 /// Walks the storage root and writes what it finds to the catalogue. Objects of other software are given to
@@ -114,6 +132,12 @@ async fn store(
 ) -> Result<(), DatabaseError> {
     let now = installation.clock.now();
     let mut transaction = installation.database.begin().await?;
+    // In the order in which the catalogue's rows are locked.
+    let contract_ids: BTreeSet<String> = batch.iter().filter_map(Found::contract_id).map(str::to_owned).collect();
+    for contract_id in contract_ids {
+        contracts::add(&mut transaction, &contract_id, now).await?;
+    }
+    batch.sort_by(|one, other| one.location().cmp(other.location()));
     for found in batch.drain(..) {
         match found {
             Found::Package(described) => {
@@ -127,7 +151,7 @@ async fn store(
             }
             Found::Foreign => report.foreign += 1,
             Found::Unreadable(path, reason) => {
-                let known = packages::at_location(&mut transaction, &path).await?;
+                let known = packages::at_location_locked(&mut transaction, &path).await?;
                 if let Some(package) = known {
                     crate::fixity::damage(&mut transaction, &package.id, &reason, now).await?;
                 }
@@ -191,10 +215,17 @@ async fn mark_missing(
             return Ok(missing);
         };
         after.clone_from(&last.id);
+        let mut gone = page;
+        gone.retain(|package| !seen.contains(&package.id) && !unreadable.contains(package.location.as_str()));
+        gone.sort_by(|one, other| one.location.cmp(&other.location));
         let mut transaction = installation.database.begin().await?;
-        for package in page {
-            let gone = !seen.contains(&package.id) && !unreadable.contains(package.location.as_str());
-            if !gone || package.state == PackageState::Deleted {
+        for package in gone {
+            let now_known = packages::get_locked(&mut transaction, &package.id).await?;
+            // Deleted, or stored anew while the root was walked: then it is not missing.
+            let Some(package) = now_known.filter(|known| known.updated == package.updated) else {
+                continue;
+            };
+            if package.state == PackageState::Deleted {
                 continue;
             }
             missing += 1;

@@ -3,23 +3,35 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use dipper_archive::ocfl::{self, StorageRoot, layout};
 use dipper_archive::publish;
 use dipper_archive::storage::{LocalStorage, Storage};
-use tokio::sync::Notify;
 
-use crate::data::DataDirectory;
-use crate::db::{Database, DatabaseError};
+use crate::data::{self, DataDirectory};
+use crate::db::{self, Database, DatabaseError};
 use crate::secret::{Key, SecretError};
 use crate::settings::Settings;
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
+use crate::wake::Bells;
+
+/// How often to look for work that nobody told of. A file tells nobody.
+const POLL_ALONE: Duration = Duration::from_secs(1);
+/// The same with a server that tells everybody.
+const POLL_SHARED: Duration = Duration::from_secs(5);
+/// The least wait for what was due already when it was last looked for.
+const POLL_LEAST: Duration = Duration::from_millis(10);
 
 /// Where an installation lies.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// The data directory; made when it is missing.
     pub data: PathBuf,
+    /// The catalogue, if it is not a file in the data directory.
+    pub database: Option<db::Server>,
+    /// The directory of the keys, if it is not inside the data directory.
+    pub keys: Option<PathBuf>,
     /// The storage root, if it is not inside the data directory.
     pub archive: Option<PathBuf>,
     /// The staging directory, if it is not inside the data directory.
@@ -31,7 +43,36 @@ pub struct Places {
 impl Places {
     /// All of it in one data directory.
     pub fn new(data: &Path) -> Places {
-        Places { data: data.to_owned(), archive: None, staging: None, layout: layout::Layout::default() }
+        Places {
+            data: data.to_owned(),
+            database: None,
+            keys: None,
+            archive: None,
+            staging: None,
+            layout: layout::Layout::default(),
+        }
+    }
+
+    /// Where the catalogue is.
+    pub fn catalogue(&self) -> db::Place {
+        match &self.database {
+            Some(server) => db::Place::Server(server.clone()),
+            None => db::Place::File(data::database_of(&self.data)),
+        }
+    }
+
+    /// The file of the key that encrypts what the catalogue keeps of secrets.
+    pub fn key_file(&self) -> PathBuf {
+        self.keys.clone().unwrap_or_else(|| data::keys_of(&self.data)).join("master.key")
+    }
+
+    /// Whether there is an installation already: a mistyped directory holds none.
+    pub fn hold_an_installation(&self) -> bool {
+        match &self.database {
+            // The catalogue is not enough: this machine may not have been given the keys yet.
+            Some(_) => self.key_file().is_file(),
+            None => data::database_of(&self.data).is_file(),
+        }
     }
 }
 
@@ -58,6 +99,18 @@ pub enum InstallationError {
     /// The key cannot be used.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The catalogue was made with another key.
+    #[error(
+        "the catalogue belongs to another key than {0}: give every machine the same keys (keys.directory), or check \
+         whether this is the right database"
+    )]
+    OtherKey(String),
+    /// The catalogue was made with a key that this machine does not have.
+    #[error(
+        "the catalogue belongs to a key, and there is none at {0}: copy the keys of the installation's other machines \
+         there (keys.directory), or restore them from a backup"
+    )]
+    KeyMissing(String),
 }
 
 /// One installation.
@@ -75,8 +128,8 @@ pub struct Installation {
     pub clock: Clock,
     /// What was set.
     pub settings: Settings,
-    steps_ready: Notify,
-    notices_due: Notify,
+    /// Wake workers and notifiers, here and in other processes.
+    pub(crate) bells: Bells,
 }
 
 impl Installation {
@@ -91,38 +144,54 @@ impl Installation {
             .await
             .map_err(|error| at(&places.data)(io::Error::other(error)))?;
         let lock = lock.map_err(at(&places.data))?;
-        let key = Key::load_or_create(&data.keys().join("master.key"))?;
+        // Paths inside the data directory are those of its real place from here on.
+        let places = Places { data: data.root().to_owned(), ..places };
+        let database = Database::open(&places.catalogue()).await?;
+        let key = open_key(&database, &places.key_file()).await?;
         let archive = open_archive(&data, &places)?;
-        let database = Database::open(&data.database()).await?;
         drop(lock);
-        Ok(Installation {
-            data,
-            database,
-            archive: Arc::new(archive),
-            key,
-            clock,
-            settings,
-            steps_ready: Notify::new(),
-            notices_due: Notify::new(),
-        })
+        clock.follow(&database).await?;
+        Ok(Installation { data, database, archive: Arc::new(archive), key, clock, settings, bells: Bells::default() })
     }
 
-    /// Tells the workers of this process that a step may be ready. Other processes find it by polling.
+    /// Tells the workers that a step may be ready: those of this process at once, others soon, where the database can
+    /// tell them. To be called after the commit that made it ready.
     pub fn wake_workers(&self) {
-        self.steps_ready.notify_one();
+        self.bells.steps.ring();
     }
 
-    /// Tells the notifier of this process that a notice may be due.
+    /// Tells a further worker of this process alone that a step may be ready.
+    pub(crate) fn wake_own_worker(&self) {
+        self.bells.steps.ring_here();
+    }
+
+    /// Tells the notifiers that a notice may be due: that of this process at once, others soon, where the database can
+    /// tell them. To be called after the commit that made it due.
     pub fn wake_notifier(&self) {
-        self.notices_due.notify_one();
+        self.bells.notices.ring();
     }
 
+    /// Waits until a step may be ready: somebody rang, the time has come at which one that waits is due, or it is time
+    /// to look whether nobody rang who should have.
     pub(crate) async fn steps_ready(&self) {
-        self.steps_ready.notified().await;
+        let due = db::steps::next_due(&self.database).await;
+        self.bells.steps.wait(self.patience(due)).await;
     }
 
+    /// Waits until a notice may be due.
     pub(crate) async fn notices_due(&self) {
-        self.notices_due.notified().await;
+        let due = db::notices::next_due(&self.database).await;
+        self.bells.notices.wait(self.patience(due)).await;
+    }
+
+    /// How long to wait for something that is due then, as far as is known.
+    fn patience(&self, due: Result<Option<Timestamp>, DatabaseError>) -> Duration {
+        let poll = self.settings.poll.unwrap_or(if self.database.is_shared() { POLL_SHARED } else { POLL_ALONE });
+        match due {
+            Ok(Some(due)) => due.since(self.clock.now()).clamp(POLL_LEAST, poll),
+            // Without an answer now there may be one then.
+            Ok(None) | Err(_) => poll,
+        }
     }
 
     /// Whether the database and the storage root answer; the text says what does not.
@@ -138,6 +207,29 @@ impl Installation {
             Err(error) => Err(error.to_string()),
         }
     }
+}
+
+/// The key that the catalogue belongs to. One that has none yet gets a new one, or the one that is there.
+async fn open_key(database: &Database, path: &Path) -> Result<Key, InstallationError> {
+    let name = || path.display().to_string();
+    let is_new = !path.exists();
+    if is_new && db::installation::key_fingerprint(database).await?.is_some() {
+        return Err(InstallationError::KeyMissing(name()));
+    }
+    if let Some(directory) = path.parent() {
+        publish::create_directories(directory)
+            .map_err(|error| InstallationError::Directory(directory.display().to_string(), error))?;
+    }
+    let key = Key::load_or_create(path)?;
+    if db::installation::key_fingerprint_note(database, key.fingerprint()).await? == key.fingerprint() {
+        return Ok(key);
+    }
+    if is_new {
+        // Another machine began at the same moment and was faster. Nothing was encrypted with this one.
+        publish::remove_file(path).map_err(|error| InstallationError::Directory(name(), error))?;
+        return Err(InstallationError::KeyMissing(name()));
+    }
+    Err(InstallationError::OtherKey(name()))
 }
 
 fn open_archive(data: &DataDirectory, places: &Places) -> Result<StorageRoot, InstallationError> {

@@ -166,6 +166,8 @@ impl Intake {
             let mut transaction = database.begin().await?;
             match progress::receive(&mut transaction, order).await {
                 Ok(()) => return Ok(transaction.commit().await?),
+                // The index of unfinished orders is the judge. It also makes it safe to ask again after an error at the
+                // commit: the order that was stored all the same is found then.
                 // Somebody was faster: the next turn finds that order, unless it is finished by then.
                 Err(error) if error.is_duplicate() => drop(transaction),
                 Err(error) => return Err(error.into()),
@@ -248,7 +250,7 @@ impl Intake {
         let now = self.installation.clock.now();
         let expires = now.plus(self.installation.settings.link_lifetime).min(delivery.kept_until);
         let mut transaction = database.begin().await?;
-        if !deliveries::extend(&mut transaction, &delivery.id, expires.max(delivery.expires), now).await? {
+        if !deliveries::extend(&mut transaction, &delivery.id, expires, now).await? {
             return Err(IntakeError::Gone(order.id));
         }
         transaction.commit().await?;

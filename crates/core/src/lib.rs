@@ -33,6 +33,7 @@ mod steps;
 pub mod time;
 mod trace;
 pub mod verify;
+pub mod wake;
 pub mod worker;
 
 pub use caller::{Caller, Grants, Role};

@@ -32,8 +32,6 @@ use crate::time::Timestamp;
 
 /// How many notices are sent at the same time.
 const SENT_AT_ONCE: usize = 16;
-/// The longest wait for a notice that another process may have made due.
-const POLL: Duration = Duration::from_secs(1);
 
 /// Puts what happened to an order into the words of one contract.
 pub trait NoticeRenderer: Send + Sync {
@@ -122,7 +120,6 @@ impl Notifier {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.installation.notices_due() => {}
-                () = tokio::time::sleep(POLL) => {}
             }
         }
         // All turns together are free once nothing is being sent.
@@ -248,6 +245,9 @@ impl Notifier {
         let status = status.map(|status| i64::from(status.as_u16()));
         let attempt = Attempt { number: lease.attempt, at, duration_micros, status, failure };
         let mut transaction = self.installation.database.begin().await?;
+        if gone {
+            webhooks::lock(&mut transaction, &lease.webhook_id).await?;
+        }
         if notices::end(&mut transaction, lease, &attempt, end, now).await? && gone {
             // Standard Webhooks: 410 says that the receiver wants nothing more.
             let reason = Some((now, "the receiver answered 410 Gone".to_owned()));

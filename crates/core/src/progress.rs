@@ -102,7 +102,7 @@ async fn owe_notices(
     settings: &Settings,
 ) -> Result<(), DatabaseError> {
     let id = format!("msg_{}", ids::new_id());
-    for webhook_id in webhooks::enabled_ids(transaction, &order.client_id).await? {
+    for webhook_id in webhooks::enabled_ids_locked(transaction, &order.client_id).await? {
         let give_up = now.plus(settings.webhook_give_up);
         notices::insert(transaction, &id, &webhook_id, &order.id, now, give_up).await?;
     }

@@ -87,6 +87,7 @@ pub fn verify(secret: &Secret, hash: &str) -> bool {
 pub struct Key {
     cipher: RandomizedNonceKey,
     link: Vec<u8>,
+    fingerprint: String,
 }
 
 impl fmt::Debug for Key {
@@ -103,8 +104,14 @@ impl Key {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let bytes = random_bytes(32)?;
-                publish::write_new_secret(path, &bytes).map_err(io_error)?;
-                bytes
+                match publish::write_new_secret(path, &bytes) {
+                    Ok(()) => bytes,
+                    // Another machine with the same directory of keys was faster.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        std::fs::read(path).map_err(io_error)?
+                    }
+                    Err(error) => return Err(io_error(error)),
+                }
             }
             Err(error) => return Err(io_error(error)),
         };
@@ -114,7 +121,9 @@ impl Key {
         let invalid = |_| SecretError::KeyFile(path.display().to_string());
         let cipher =
             RandomizedNonceKey::new(&AES_256_GCM, &derive(&bytes, b"dipper stored secrets")).map_err(invalid)?;
-        Ok(Key { cipher, link: derive(&bytes, b"dipper signed links") })
+        let mut fingerprint = hex::encode(derive(&bytes, b"dipper key fingerprint"));
+        fingerprint.truncate(32);
+        Ok(Key { cipher, link: derive(&bytes, b"dipper signed links"), fingerprint })
     }
 
     /// Encrypts a secret for one owner; decrypting for another fails, so rows cannot be swapped.
@@ -135,6 +144,11 @@ impl Key {
         let opened =
             self.cipher.open_in_place(nonce, Aad::from(owner), &mut bytes).map_err(|_| SecretError::Decrypt)?;
         String::from_utf8(opened.to_vec()).map(Secret::new).map_err(|_| SecretError::Decrypt)
+    }
+
+    /// What tells this key from others, and nothing else about it.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// The key that signs links.
@@ -171,6 +185,8 @@ mod tests {
         let other = Key::load_or_create(&directory.path().join("other"))?;
         assert!(other.decrypt(&sealed, "webhook 1").is_err());
         assert_ne!(other.link_key(), key.link_key());
+        assert_eq!((again.fingerprint(), key.fingerprint().len()), (key.fingerprint(), 32));
+        assert_ne!(other.fingerprint(), key.fingerprint());
         Ok(())
     }
 

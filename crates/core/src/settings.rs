@@ -22,8 +22,8 @@ pub struct Settings {
     pub lease: Duration,
     /// How often a worker reports.
     pub heartbeat: Duration,
-    /// How often a worker looks for work that nobody told it of.
-    pub poll: Duration,
+    /// How often a worker looks for work that nobody told it of; `None` for what suits the database.
+    pub poll: Option<Duration>,
     /// How often a step is tried.
     pub max_attempts: i64,
     /// The wait after the first failed attempt; doubled after each further one.
@@ -56,7 +56,7 @@ impl Default for Settings {
             worker_count: std::thread::available_parallelism().map_or(2, usize::from).min(8),
             lease: Duration::from_secs(60),
             heartbeat: Duration::from_secs(15),
-            poll: Duration::from_secs(1),
+            poll: None,
             max_attempts: 5,
             backoff: Duration::from_secs(2),
             max_backoff: Duration::from_secs(300),

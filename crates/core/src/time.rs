@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::time::OffsetDateTime;
+
+use crate::db::{Database, DatabaseError};
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,11 +64,17 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Where the present time comes from: the system, or a hand that is moved by a test.
+/// Where the present time comes from: the system, set by the clock of a database that several machines share, or a
+/// hand that is moved by a test.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     hand: Option<Arc<AtomicI64>>,
+    /// How far the database's clock is ahead of the system's, in microseconds.
+    ahead: Arc<AtomicI64>,
 }
+
+/// How often the database's clock is read to set one's own: the quickest answer is the most exact.
+const READINGS: usize = 3;
 
 impl Clock {
     /// The system's clock.
@@ -76,7 +84,7 @@ impl Clock {
 
     /// A clock that stands still at `start` until it is moved.
     pub fn standing(start: Timestamp) -> Clock {
-        Clock { hand: Some(Arc::new(AtomicI64::new(start.0))) }
+        Clock { hand: Some(Arc::new(AtomicI64::new(start.0))), ahead: Arc::default() }
     }
 
     /// Moves a standing clock forward; the system's clock cannot be moved.
@@ -90,8 +98,28 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.hand {
             Some(hand) => Timestamp(hand.load(Ordering::SeqCst)),
-            None => Timestamp::now(),
+            None => Timestamp(Timestamp::now().0.saturating_add(self.ahead.load(Ordering::Relaxed))),
         }
+    }
+
+    /// Sets the clock by the database's, if that is shared: leases are compared between machines. A standing clock
+    /// stays as it is.
+    pub async fn follow(&self, database: &Database) -> Result<(), DatabaseError> {
+        let mut best: Option<(Duration, i64)> = None;
+        for _ in 0..READINGS {
+            let (began, before) = (Instant::now(), Timestamp::now());
+            let Some(shown) = database.now().await? else {
+                return Ok(());
+            };
+            let took = began.elapsed();
+            if best.is_none_or(|(least, _)| took < least) {
+                best = Some((took, shown.0.saturating_sub(before.plus(took / 2).0)));
+            }
+        }
+        if let Some((_, ahead)) = best {
+            self.ahead.store(ahead, Ordering::Relaxed);
+        }
+        Ok(())
     }
 }
 

@@ -91,6 +91,8 @@ pub async fn verify(
     let mut batch = Vec::new();
     while findings.recv_many(&mut batch, FINDINGS_AHEAD).await > 0 {
         let mut transaction = installation.database.begin().await?;
+        // In the order in which the catalogue's rows are locked.
+        batch.sort_by(|one, other| one.path.cmp(&other.path));
         for finding in batch.drain(..) {
             record(&mut transaction, installation, &finding, hash, &mut report).await?;
         }
@@ -176,7 +178,7 @@ async fn record(
 ) -> Result<(), DatabaseError> {
     let known = match &finding.id {
         Some(id) => packages::get_locked(transaction, &ids::package_id(id)).await?,
-        None => packages::at_location(transaction, &finding.path).await?,
+        None => packages::at_location_locked(transaction, &finding.path).await?,
     };
     let Some(package) = known.filter(|package| package.location == finding.path) else {
         return Ok(());

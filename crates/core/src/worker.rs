@@ -62,7 +62,6 @@ impl Worker {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.installation.steps_ready() => {}
-                () = tokio::time::sleep(self.installation.settings.poll) => {}
             }
         }
     }
@@ -73,7 +72,7 @@ impl Worker {
             return Ok(false);
         };
         // Several steps may have become ready at once, and each call wakes one slot.
-        self.installation.wake_workers();
+        self.installation.wake_own_worker();
         let span = info_span!("step", kind = %lease.kind, order_id = %lease.order_id, attempt = lease.attempt);
         self.work(lease, give_back).instrument(span).await;
         Ok(true)
@@ -193,12 +192,12 @@ impl Worker {
         let installation = &self.installation;
         let now = installation.clock.now();
         let mut transaction = installation.database.begin().await?;
-        if !steps::end(&mut transaction, lease, end, now).await? {
-            return Ok(());
-        }
         let Some(mut order) = orders::get_locked(&mut transaction, &lease.order_id).await? else {
             return Ok(());
         };
+        if !steps::end(&mut transaction, lease, end, now).await? {
+            return Ok(());
+        }
         if let Some(reason) = damage {
             fixity::damage(&mut transaction, &order.package_id, &reason, now).await?;
         }

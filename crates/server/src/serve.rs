@@ -13,6 +13,7 @@ use dipper_core::link::Links;
 use dipper_core::notify::{NoticeRenderer, Notifier};
 use dipper_core::recovery;
 use dipper_core::time::Clock;
+use dipper_core::wake;
 use dipper_core::worker::Worker;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -88,6 +89,7 @@ impl Server {
         let worker = Worker::new(self.installation.clone());
         let deadline = Duration::from_secs(self.app.settings().server.shutdown_seconds);
         let mut beside = JoinSet::new();
+        beside.spawn(wake::run(self.installation.clone(), shutdown.clone()));
         beside.spawn(worker.run(shutdown.clone(), deadline));
         beside.spawn(self.notifier.clone().run(shutdown.clone()));
         self.listen(shutdown, beside)
@@ -95,7 +97,9 @@ impl Server {
 
     /// Begins to listen, and nothing else: steps and notices are for other processes.
     pub fn start_listening(self, shutdown: CancellationToken) -> anyhow::Result<Serving> {
-        self.listen(shutdown, JoinSet::new())
+        let mut beside = JoinSet::new();
+        beside.spawn(wake::run(self.installation.clone(), shutdown.clone()));
+        self.listen(shutdown, beside)
     }
 
     fn listen(self, shutdown: CancellationToken, mut beside: JoinSet<()>) -> anyhow::Result<Serving> {

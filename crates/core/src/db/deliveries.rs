@@ -102,14 +102,15 @@ pub async fn checkpoints(
     database.row(query.bind(delivery_id).bind(number)).await?.map(|row| row.blob("checkpoints")).transpose()
 }
 
-/// Moves the end of the links; `false` when the delivery was released or is kept no longer.
+/// Moves the end of the links, never back; `false` when the delivery was released or is kept no longer.
 pub async fn extend(
     transaction: &mut Transaction,
     id: &str,
     expires: Timestamp,
     now: Timestamp,
 ) -> Result<bool, DatabaseError> {
-    let update = "UPDATE deliveries SET expires = $1 WHERE id = $2 AND released IS NULL AND kept_until > $3";
+    let update = "UPDATE deliveries SET expires = CASE WHEN expires < $1 THEN $1 ELSE expires END
+                  WHERE id = $2 AND released IS NULL AND kept_until > $3";
     Ok(transaction.execute(sql(update).bind(expires).bind(id).bind(now)).await? == 1)
 }
 

@@ -1,28 +1,63 @@
-//! The catalogue's database. Statements are written once, with `$1` parameters, and values travel as integers,
-//! texts and blobs, so that another database is another arm of [`Database`] and a folder of migrations.
+//! The catalogue's database: SQLite in the data directory, or a PostgreSQL server that several processes share. Statements
+//! are written once, with `$1` parameters, and values travel as integers, texts and blobs; what differs is in
+//! `sqlite.rs`, `postgres.rs` and the two folders of migrations.
 //!
-//! The files beside this one each own the statements of one table or two.
+//! The other files each own the statements of one table or two.
+//!
+//! # Transactions
+//!
+//! SQLite has one writer at a time. PostgreSQL (READ COMMITTED) has many, so whoever reads in a transaction what he then
+//! decides on locks those rows ([`Statement::locking`]; functions that do so are named `…_locked`), lets a unique index
+//! judge, or writes with a condition and looks whether the row was changed.
+//!
+//! So that no two transactions wait for each other, rows are locked in this order, and rows of one table in the order
+//! of their keys (packages: of their locations):
+//!
+//! contracts, clients, orders, steps, packages, ingests, deliveries, webhooks, notices
+//!
+//! A queue is taken from with [`Statement::skipping_locked`], which waits for nobody. Where the server finds a deadlock all
+//! the same, the error is one that [`DatabaseError::is_busy`] calls passing.
+//!
+//! When a connection is lost during `COMMIT`, nobody here knows whether the transaction took place. So every transaction
+//! can be tried again as a whole: a step's is fenced by the step, which it also ends; an order's by the index of
+//! unfinished orders; a notice's by the fence of its claim; the rest says what shall be, not what is to be added.
 
 pub mod contracts;
 pub mod deliveries;
 pub mod events;
 pub(crate) mod figures;
 pub mod ingests;
+pub mod installation;
 pub mod notices;
 pub mod orders;
 pub mod packages;
+mod postgres;
+mod schema;
 mod sqlite;
 mod statement;
 pub mod steps;
 pub mod webhooks;
 
-use std::path::Path;
+use std::path::PathBuf;
 
+use sqlx::Sqlite;
 use sqlx::pool::PoolConnection;
-use sqlx::{Sqlite, SqlitePool};
+
+pub use postgres::{Listener, Server};
+pub use schema::Schema;
+pub use statement::{Row, Statement, Value, sql};
 
 use crate::meter;
-pub use statement::{Row, Statement, Value, sql};
+use crate::time::Timestamp;
+
+/// Where the catalogue is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A file of the embedded database.
+    File(PathBuf),
+    /// A database of a PostgreSQL server.
+    Server(Server),
+}
 
 /// An error of the database. Its text is for the log, never for a client.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +68,21 @@ pub enum DatabaseError {
     /// The schema could not be brought up to date.
     #[error("the database's schema could not be brought up to date: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// The schema is not the one that this program works with.
+    #[error("{0}")]
+    Schema(Schema),
+    /// The server keeps texts in an encoding that does not take all of them.
+    #[error("the database keeps texts in {0}: create it with ENCODING 'UTF8'")]
+    Encoding(String),
+    /// The database's address cannot be used. It may hold a password, so it is not told.
+    #[error("the database's address cannot be used: {0}")]
+    Address(&'static str),
+    /// A statement of the transaction had failed before, so nothing of it was kept.
+    #[error("the transaction was rolled back, because one of its statements had failed")]
+    RolledBack,
+    /// The connection does not answer any more.
+    #[error("the database does not answer")]
+    Silent,
     /// A row holds what this program never wrote.
     #[error("the database holds an unexpected value in column {column}: {message}")]
     Value {
@@ -46,14 +96,24 @@ pub enum DatabaseError {
 impl DatabaseError {
     /// Whether there is no room left for the database. Nothing was changed then.
     pub fn is_full(&self) -> bool {
-        // SQLITE_FULL; SQLITE_IOERR_WRITE and _FSYNC, which a file system may answer instead.
-        self.has_code(&["13", "778", "1034"])
+        // SQLITE_FULL; SQLITE_IOERR_WRITE and _FSYNC, which a file system may answer instead; disk_full.
+        self.has_code(&["13", "778", "1034", "53100"])
     }
 
-    /// Whether somebody else kept the database for longer than is waited for.
+    /// Whether trying again after a while may help: somebody else kept the database for longer than is waited for, or
+    /// it does not answer now.
     pub fn is_busy(&self) -> bool {
-        // SQLITE_BUSY and its extended codes.
-        matches!(self, DatabaseError::Database(sqlx::Error::PoolTimedOut)) || self.has_code(&["5", "261", "517"])
+        // SQLITE_BUSY and its extended codes; serialization_failure, deadlock_detected, lock_not_available,
+        // query_canceled, too_many_connections, out_of_memory; read_only_sql_transaction, which a server answers that
+        // has just lost its role to another.
+        const CODES: [&str; 10] = ["5", "261", "517", "40001", "40P01", "55P03", "57014", "53300", "53200", "25006"];
+        match self {
+            DatabaseError::Silent | DatabaseError::Database(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => {
+                true
+            }
+            DatabaseError::Database(error) => postgres::is_lost(error) || self.has_code(&CODES),
+            _ => false,
+        }
     }
 
     fn has_code(&self, codes: &[&str]) -> bool {
@@ -73,21 +133,54 @@ impl DatabaseError {
 
 /// A handle on the database; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Database {
-    /// SQLite takes one writer at a time: one connection queues them fairly instead of letting them collide.
-    writer: SqlitePool,
-    readers: SqlitePool,
+pub struct Database(Engine);
+
+#[derive(Clone, Debug)]
+enum Engine {
+    Sqlite(sqlite::File),
+    Postgres(postgres::Pool),
 }
 
 impl Database {
-    /// Opens the database file, creates it if it is missing, and brings its schema up to date.
-    pub async fn open(path: &Path) -> Result<Database, DatabaseError> {
-        sqlite::open(path).await
+    /// Opens the database. A file is created if it is missing, and its schema brought up to date. The schema of a server
+    /// must be the one that this program works with: other programs may be using it.
+    pub async fn open(place: &Place) -> Result<Database, DatabaseError> {
+        Ok(Database(match place {
+            Place::File(path) => Engine::Sqlite(sqlite::open(path).await?),
+            Place::Server(server) => Engine::Postgres(server.open().await?),
+        }))
+    }
+
+    /// Which schema a database has. Nothing is created.
+    pub async fn schema(place: &Place) -> Result<Schema, DatabaseError> {
+        match place {
+            Place::File(path) => sqlite::schema(path).await,
+            Place::Server(server) => server.schema().await,
+        }
+    }
+
+    /// Brings a database's schema up to date, or to the version `target`; never back.
+    pub async fn migrate(place: &Place, target: Option<i64>) -> Result<(), DatabaseError> {
+        let schema = Database::schema(place).await?;
+        if schema.found > schema.wanted {
+            return Err(DatabaseError::Schema(schema));
+        }
+        match place {
+            Place::File(path) => sqlite::migrate(path, target).await,
+            Place::Server(server) => server.migrate(target).await,
+        }
     }
 
     /// Begins a transaction that may write. It is rolled back unless it is committed.
     pub async fn begin(&self) -> Result<Transaction, DatabaseError> {
-        meter::database("begin", Transaction::begin(&self.writer)).await
+        let begin = async {
+            Ok(match &self.0 {
+                Engine::Sqlite(file) => Connection::Sqlite(file.begin().await?),
+                Engine::Postgres(pool) => Connection::Postgres(pool.begin().await?),
+            })
+        };
+        let connection = meter::database("begin", begin).await?;
+        Ok(Transaction { connection: Some(connection), has_failed: false })
     }
 
     /// Runs one writing statement in a transaction of its own; returns how many rows it changed.
@@ -100,20 +193,27 @@ impl Database {
 
     /// Every row of a reading statement.
     pub async fn rows(&self, statement: Statement) -> Result<Vec<Row>, DatabaseError> {
-        let call = async { Ok(statement.into_query().fetch_all(&self.readers).await?) };
-        Ok(meter::database("read", call).await?.into_iter().map(Row::new).collect())
+        let read = async {
+            match &self.0 {
+                Engine::Sqlite(file) => file.rows(statement).await,
+                Engine::Postgres(pool) => pool.rows(statement).await,
+            }
+        };
+        meter::database("read", read).await
     }
 
     /// The first row of a reading statement, if there is one.
     pub async fn row(&self, statement: Statement) -> Result<Option<Row>, DatabaseError> {
-        let call = async { Ok(statement.into_query().fetch_optional(&self.readers).await?) };
-        Ok(meter::database("read", call).await?.map(Row::new))
+        Ok(self.rows(statement).await?.into_iter().next())
     }
 
     /// How many connections are open, and how many of them are idle.
     pub fn connections(&self) -> (u32, u32) {
-        let idle = self.readers.num_idle() + self.writer.num_idle();
-        (self.readers.size() + self.writer.size(), u32::try_from(idle).unwrap_or(u32::MAX))
+        let (open, idle) = match &self.0 {
+            Engine::Sqlite(file) => file.connections(),
+            Engine::Postgres(pool) => pool.connections(),
+        };
+        (open, u32::try_from(idle).unwrap_or(u32::MAX))
     }
 
     /// Whether the database answers.
@@ -121,44 +221,99 @@ impl Database {
         self.row(sql("SELECT COUNT(*) AS n FROM contracts")).await.map(|_| ())
     }
 
-    /// Closes every connection, so that the last one writes the log back into the database file.
-    pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+    /// Whether other machines may be using the database too.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0, Engine::Postgres(_))
     }
+
+    /// What the clock shows that all processes of the installation go by, if it is not this machine's own.
+    pub async fn now(&self) -> Result<Option<Timestamp>, DatabaseError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(None),
+            Engine::Postgres(pool) => pool.now().await.map(Some),
+        }
+    }
+
+    /// Tells every process that listens. Never inside of a transaction: those that announce something commit one after
+    /// the other.
+    pub async fn announce(&self, message: &str) -> Result<(), DatabaseError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(pool) => pool.announce(message).await,
+        }
+    }
+
+    /// Listens to what processes announce, on a connection of its own; `None` where the database cannot tell.
+    pub async fn listen(&self) -> Result<Option<Listener>, DatabaseError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(None),
+            Engine::Postgres(pool) => pool.listen().await.map(Some),
+        }
+    }
+
+    /// Closes every connection. Statements that run are finished first.
+    pub async fn close(&self) {
+        match &self.0 {
+            Engine::Sqlite(file) => file.close().await,
+            Engine::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Connection {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<sqlx::Postgres>),
 }
 
 /// A transaction that may write.
 ///
 /// The statements that begin and end it are our own: the library's bookkeeping does not survive a commit that fails
-/// because the disk is full. A transaction that is dropped, or whose commit fails, takes its connection with it, and
-/// the database rolls back.
+/// because the disk is full. A transaction that is dropped, or whose commit fails, is rolled back.
 #[derive(Debug)]
 pub struct Transaction {
-    connection: PoolConnection<Sqlite>,
-    is_open: bool,
+    /// Absent once it is committed.
+    connection: Option<Connection>,
+    has_failed: bool,
 }
 
 impl Transaction {
-    async fn begin(pool: &SqlitePool) -> Result<Transaction, DatabaseError> {
-        let mut transaction = Transaction { connection: pool.acquire().await?, is_open: true };
-        transaction.call(sql("BEGIN IMMEDIATE")).await?;
-        Ok(transaction)
-    }
-
     /// Runs a statement; returns how many rows it changed.
     pub async fn execute(&mut self, statement: Statement) -> Result<u64, DatabaseError> {
         meter::database("write", self.call(statement)).await
     }
 
     async fn call(&mut self, statement: Statement) -> Result<u64, DatabaseError> {
-        Ok(statement.into_query().execute(&mut *self.connection).await?.rows_affected())
+        let done = match &mut self.connection {
+            Some(Connection::Sqlite(connection)) => {
+                statement.into_sqlite().execute(&mut **connection).await.map(|done| done.rows_affected())
+            }
+            Some(Connection::Postgres(connection)) => {
+                statement.into_postgres().execute(&mut **connection).await.map(|done| done.rows_affected())
+            }
+            None => return Err(DatabaseError::RolledBack),
+        };
+        self.noted(done)
     }
 
     /// Every row that a statement gives.
     pub async fn rows(&mut self, statement: Statement) -> Result<Vec<Row>, DatabaseError> {
-        let call = async { Ok(statement.into_query().fetch_all(&mut *self.connection).await?) };
-        Ok(meter::database("write", call).await?.into_iter().map(Row::new).collect())
+        meter::database("write", self.call_for_rows(statement)).await
+    }
+
+    async fn call_for_rows(&mut self, statement: Statement) -> Result<Vec<Row>, DatabaseError> {
+        let rows = match &mut self.connection {
+            Some(Connection::Sqlite(connection)) => {
+                let rows = statement.into_sqlite().fetch_all(&mut **connection).await;
+                rows.map(|rows| rows.into_iter().map(Row::from).collect())
+            }
+            Some(Connection::Postgres(connection)) => {
+                let rows = statement.into_postgres().fetch_all(&mut **connection).await;
+                rows.map(|rows| rows.into_iter().map(Row::from).collect())
+            }
+            None => return Err(DatabaseError::RolledBack),
+        };
+        self.noted(rows)
     }
 
     /// The first row that a statement gives, if there is one.
@@ -167,18 +322,32 @@ impl Transaction {
         Ok(self.rows(statement).await?.into_iter().next())
     }
 
-    /// Makes everything durable at once.
+    /// Makes everything durable at once. After an error that [`DatabaseError::is_busy`] calls passing it may have been
+    /// made durable all the same: the connection was lost before the answer came.
     pub async fn commit(mut self) -> Result<(), DatabaseError> {
+        // PostgreSQL would answer this COMMIT with a rollback, and call it a success.
+        if self.has_failed {
+            return Err(DatabaseError::RolledBack);
+        }
         meter::database("commit", self.call(sql("COMMIT"))).await?;
-        self.is_open = false;
+        self.connection = None;
         Ok(())
+    }
+
+    fn noted<T>(&mut self, done: Result<T, sqlx::Error>) -> Result<T, DatabaseError> {
+        self.has_failed |= done.is_err();
+        Ok(done?)
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if self.is_open {
-            self.connection.close_on_drop();
+        match self.connection.take() {
+            // The database rolls back when the connection is gone.
+            Some(Connection::Sqlite(mut connection)) => connection.close_on_drop(),
+            // Making a connection costs much more here, and another transaction may be waiting for the locks.
+            Some(Connection::Postgres(connection)) => postgres::roll_back(connection),
+            None => {}
         }
     }
 }

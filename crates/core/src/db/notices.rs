@@ -93,9 +93,10 @@ pub async fn claim(
 ) -> Result<Option<NoticeLease>, DatabaseError> {
     let update = "UPDATE notices SET due = $1, fence = fence + 1, attempts = attempts + 1
                   WHERE (id, webhook_id) = (
-                      SELECT id, webhook_id FROM notices WHERE state = 'pending' AND due <= $2 ORDER BY due LIMIT 1)
+                      SELECT id, webhook_id FROM notices WHERE state = 'pending' AND due <= $2 ORDER BY due LIMIT 1
+                      /* lock */)
                   RETURNING id, webhook_id, order_id, fence, attempts, failures, created, give_up";
-    let row = transaction.row(sql(update).bind(until).bind(now)).await?;
+    let row = transaction.row(sql(update).bind(until).bind(now).skipping_locked()).await?;
     row.as_ref().map(lease).transpose()
 }
 

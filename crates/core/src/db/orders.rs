@@ -144,9 +144,9 @@ pub async fn get(database: &Database, id: &str) -> Result<Option<Order>, Databas
     database.row(by_id(id)).await?.as_ref().map(order).transpose()
 }
 
-/// An order inside a transaction.
+/// An order inside a transaction, locked, so that it moves for nobody else until the end of that.
 pub async fn get_locked(transaction: &mut Transaction, id: &str) -> Result<Option<Order>, DatabaseError> {
-    transaction.row(by_id(id)).await?.as_ref().map(order).transpose()
+    transaction.row(by_id(id).locking()).await?.as_ref().map(order).transpose()
 }
 
 /// The unfinished order of a client for a package, if there is one.

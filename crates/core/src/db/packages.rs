@@ -146,16 +146,19 @@ pub async fn find(database: &Database, contract_id: &str, object_id: &str) -> Re
     database.row(query).await?.as_ref().map(package).transpose()
 }
 
-/// A package inside a transaction, so that what is decided on it still holds at the commit.
+/// A package inside a transaction, locked, so that what is decided on it still holds at the commit.
 pub async fn get_locked(transaction: &mut Transaction, id: &str) -> Result<Option<Package>, DatabaseError> {
     let query = Statement::assembled(format!("SELECT {COLUMNS} FROM packages WHERE id = $1")).bind(id);
-    transaction.row(query).await?.as_ref().map(package).transpose()
+    transaction.row(query.locking()).await?.as_ref().map(package).transpose()
 }
 
-/// The package whose object root is at a place inside the storage root.
-pub async fn at_location(transaction: &mut Transaction, location: &str) -> Result<Option<Package>, DatabaseError> {
+/// The package whose object root is at a place inside the storage root, locked.
+pub async fn at_location_locked(
+    transaction: &mut Transaction,
+    location: &str,
+) -> Result<Option<Package>, DatabaseError> {
     let query = Statement::assembled(format!("SELECT {COLUMNS} FROM packages WHERE location = $1")).bind(location);
-    transaction.row(query).await?.as_ref().map(package).transpose()
+    transaction.row(query.locking()).await?.as_ref().map(package).transpose()
 }
 
 /// The versions of a package, oldest first.

@@ -1,8 +1,9 @@
 //! A statement with its values, and the rows that it gives.
 
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr, SqlStr, Sqlite};
+use sqlx::{AssertSqlSafe, Decode, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite, Type};
 
 use crate::db::DatabaseError;
 use crate::time::Timestamp;
@@ -14,7 +15,7 @@ pub enum Value {
     Integer(Option<i64>),
     /// TEXT.
     Text(Option<String>),
-    /// BLOB.
+    /// BLOB, in PostgreSQL BYTEA.
     Blob(Option<Vec<u8>>),
 }
 
@@ -48,22 +49,26 @@ value_from! {
 }
 
 /// A statement and the values of its parameters.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Statement {
     text: SqlStr,
     values: Vec<Value>,
+    lock: Option<&'static str>,
 }
+
+/// Where a lock is put into a statement that does not end with the rows that it locks. SQLite takes it for a comment.
+const LOCK_MARK: &str = "/* lock */";
 
 /// A statement that is written out in the source.
 pub fn sql(text: &'static str) -> Statement {
-    Statement { text: text.into_sql_str(), values: Vec::new() }
+    Statement { text: text.into_sql_str(), values: Vec::new(), lock: None }
 }
 
 impl Statement {
     /// A statement that is put together from texts of the source, such as filters that may be absent. The caller
     /// answers for it that no value is in it.
     pub fn assembled(text: String) -> Statement {
-        Statement { text: AssertSqlSafe(text).into_sql_str(), values: Vec::new() }
+        Statement { text: AssertSqlSafe(text).into_sql_str(), values: Vec::new(), lock: None }
     }
 
     /// The value of the next parameter.
@@ -73,38 +78,101 @@ impl Statement {
         self
     }
 
-    pub(super) fn into_query(self) -> Query<'static, Sqlite, SqliteArguments> {
-        let mut query = sqlx::query(self.text);
-        for value in self.values {
-            query = match value {
-                Value::Integer(value) => query.bind(value),
-                Value::Text(value) => query.bind(value),
-                Value::Blob(value) => query.bind(value),
-            };
-        }
-        query
+    /// Keeps the rows that are read from being changed by others until the transaction ends, so that what is decided
+    /// on them still holds then. Waits for those who change them now.
+    ///
+    /// The lock is put where the statement says `/* lock */`, otherwise at its end. SQLite needs none: it has one
+    /// writer at a time.
+    #[must_use]
+    pub fn locking(self) -> Statement {
+        self.with_lock("FOR UPDATE")
+    }
+
+    /// As [`Statement::locking`], but passes over rows that somebody else has locked. Many can take from one queue so,
+    /// without waiting for each other.
+    #[must_use]
+    pub fn skipping_locked(self) -> Statement {
+        self.with_lock("FOR UPDATE SKIP LOCKED")
+    }
+
+    /// Keeps the rows that are read from being removed until the transaction ends; others may change what is in them.
+    #[must_use]
+    pub fn keeping(self) -> Statement {
+        self.with_lock("FOR KEY SHARE")
+    }
+
+    fn with_lock(mut self, lock: &'static str) -> Statement {
+        self.lock = Some(lock);
+        self
+    }
+
+    pub(super) fn into_sqlite(self) -> Query<'static, Sqlite, SqliteArguments> {
+        self.values.into_iter().fold(sqlx::query(self.text), |query, value| match value {
+            Value::Integer(value) => query.bind(value),
+            Value::Text(value) => query.bind(value),
+            Value::Blob(value) => query.bind(value),
+        })
+    }
+
+    pub(super) fn into_postgres(self) -> Query<'static, Postgres, PgArguments> {
+        let text = match self.lock {
+            None => self.text,
+            Some(lock) if self.text.as_str().contains(LOCK_MARK) => {
+                AssertSqlSafe(self.text.as_str().replace(LOCK_MARK, lock)).into_sql_str()
+            }
+            Some(lock) => AssertSqlSafe(format!("{} {lock}", self.text.as_str())).into_sql_str(),
+        };
+        self.values.into_iter().fold(sqlx::query(text), |query, value| match value {
+            Value::Integer(value) => query.bind(value),
+            // PostgreSQL's texts hold every character but this one. Whoever asks for a name with it finds nothing.
+            Value::Text(Some(value)) if value.contains('\0') => query.bind(value.replace('\0', "\u{fffd}")),
+            Value::Text(value) => query.bind(value),
+            Value::Blob(value) => query.bind(value),
+        })
     }
 }
 
 /// A row of a result; columns are read by their names.
 #[derive(Debug)]
-pub struct Row {
-    inner: SqliteRow,
+pub struct Row(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+impl From<SqliteRow> for Row {
+    fn from(row: SqliteRow) -> Row {
+        Row(Inner::Sqlite(row))
+    }
+}
+
+impl From<PgRow> for Row {
+    fn from(row: PgRow) -> Row {
+        Row(Inner::Postgres(row))
+    }
 }
 
 impl Row {
-    pub(super) fn new(inner: SqliteRow) -> Row {
-        Row { inner }
+    fn get<T>(&self, column: &str) -> Result<T, DatabaseError>
+    where
+        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>,
+    {
+        Ok(match &self.0 {
+            Inner::Sqlite(row) => row.try_get(column)?,
+            Inner::Postgres(row) => row.try_get(column)?,
+        })
     }
 
-    /// An integer.
+    /// An integer. PostgreSQL's sums of them are something else: `CAST(SUM(n) AS BIGINT)`.
     pub fn integer(&self, column: &str) -> Result<i64, DatabaseError> {
-        Ok(self.inner.try_get(column)?)
+        self.get(column)
     }
 
     /// An integer, or nothing.
     pub fn integer_or_null(&self, column: &str) -> Result<Option<i64>, DatabaseError> {
-        Ok(self.inner.try_get(column)?)
+        self.get(column)
     }
 
     /// An integer that counts something and so is not negative.
@@ -131,12 +199,12 @@ impl Row {
 
     /// A text.
     pub fn text(&self, column: &str) -> Result<String, DatabaseError> {
-        Ok(self.inner.try_get(column)?)
+        self.get(column)
     }
 
     /// A text, or nothing.
     pub fn text_or_null(&self, column: &str) -> Result<Option<String>, DatabaseError> {
-        Ok(self.inner.try_get(column)?)
+        self.get(column)
     }
 
     /// A text that names one of a set.
@@ -146,15 +214,39 @@ impl Row {
 
     /// Bytes.
     pub fn blob(&self, column: &str) -> Result<Vec<u8>, DatabaseError> {
-        Ok(self.inner.try_get(column)?)
+        self.get(column)
     }
 
     /// Bytes, or nothing.
     pub fn blob_or_null(&self, column: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
-        Ok(self.inner.try_get(column)?)
+        self.get(column)
     }
 }
 
 fn unexpected(column: &str, message: String) -> DatabaseError {
     DatabaseError::Value { column: column.to_owned(), message }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Execute as _;
+
+    use super::*;
+
+    #[test]
+    fn a_lock_stands_where_the_statement_says_and_only_in_postgresql() {
+        let text = "UPDATE t SET a = 1 WHERE id = (SELECT id FROM t LIMIT 1 /* lock */) RETURNING id";
+        let locked = "UPDATE t SET a = 1 WHERE id = (SELECT id FROM t LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id";
+        assert_eq!(sql(text).skipping_locked().into_postgres().sql().as_str(), locked);
+        assert_eq!(sql(text).skipping_locked().into_sqlite().sql().as_str(), text);
+        let table = [
+            (sql("SELECT 1"), "SELECT 1"),
+            (sql("SELECT 1").locking(), "SELECT 1 FOR UPDATE"),
+            (sql("SELECT 1").keeping(), "SELECT 1 FOR KEY SHARE"),
+        ];
+        for (statement, expected) in table {
+            assert_eq!(statement.clone().into_postgres().sql().as_str(), expected);
+            assert_eq!(statement.into_sqlite().sql().as_str(), "SELECT 1");
+        }
+    }
 }

@@ -60,10 +60,13 @@ pub async fn insert(
 
 /// Makes ready what waited long enough, and what was leased to a worker that has not been heard of since.
 pub async fn sweep(transaction: &mut Transaction, now: Timestamp) -> Result<u64, DatabaseError> {
-    let waited = "UPDATE steps SET state = 'ready', updated = $1 WHERE state = 'waiting' AND run_after <= $1";
-    let lost = "UPDATE steps SET state = 'ready', updated = $1 WHERE state = 'leased' AND lease_until < $1";
-    let mut changed = transaction.execute(sql(waited).bind(now)).await?;
-    changed += transaction.execute(sql(lost).bind(now)).await?;
+    // Rows that somebody holds are being swept, claimed or ended by others.
+    let waited = "UPDATE steps SET state = 'ready', updated = $1
+                  WHERE id IN (SELECT id FROM steps WHERE state = 'waiting' AND run_after <= $1 /* lock */)";
+    let lost = "UPDATE steps SET state = 'ready', updated = $1
+                WHERE id IN (SELECT id FROM steps WHERE state = 'leased' AND lease_until < $1 /* lock */)";
+    let mut changed = transaction.execute(sql(waited).bind(now).skipping_locked()).await?;
+    changed += transaction.execute(sql(lost).bind(now).skipping_locked()).await?;
     Ok(changed)
 }
 
@@ -76,9 +79,10 @@ pub async fn claim(
 ) -> Result<Option<Lease>, DatabaseError> {
     let update = "UPDATE steps SET state = 'leased', holder = $1, lease_until = $2, fence = fence + 1,
                       attempts = attempts + 1, updated = $3
-                  WHERE id = (SELECT id FROM steps WHERE state = 'ready' ORDER BY rank DESC, order_id, id LIMIT 1)
+                  WHERE id = (SELECT id FROM steps WHERE state = 'ready' ORDER BY rank DESC, order_id, id LIMIT 1
+                              /* lock */)
                   RETURNING id, order_id, kind, fence, attempts";
-    let row = transaction.row(sql(update).bind(holder).bind(until).bind(now)).await?;
+    let row = transaction.row(sql(update).bind(holder).bind(until).bind(now).skipping_locked()).await?;
     row.as_ref().map(lease).transpose()
 }
 
@@ -90,16 +94,25 @@ pub async fn any_claimable(database: &Database, now: Timestamp) -> Result<bool, 
     Ok(database.row(sql(query).bind(now)).await?.is_some())
 }
 
+/// When the next claim can find something that it cannot find now: a wait or a lease is over then.
+pub async fn next_due(database: &Database) -> Result<Option<Timestamp>, DatabaseError> {
+    let query = "SELECT MIN(due) AS due FROM (
+                     SELECT MIN(run_after) AS due FROM steps WHERE state = 'waiting'
+                     UNION ALL SELECT MIN(lease_until) + 1 AS due FROM steps WHERE state = 'leased') AS both_kinds";
+    database.row(sql(query)).await?.map_or(Ok(None), |row| row.time_or_null("due"))
+}
+
 /// Lengthens a lease; `false` when it is held by somebody else or nobody.
 pub async fn renew(transaction: &mut Transaction, lease: &Lease, until: Timestamp) -> Result<bool, DatabaseError> {
     let update = "UPDATE steps SET lease_until = $1 WHERE id = $2 AND fence = $3 AND state = 'leased'";
     Ok(transaction.execute(sql(update).bind(until).bind(&lease.step_id).bind(lease.fence)).await? == 1)
 }
 
-/// Whether the lease still holds. Read in the transaction that publishes, this is the fence.
+/// Whether the lease still holds, and goes on to hold until the end of the transaction: the fence of what is published
+/// in it.
 pub async fn holds(transaction: &mut Transaction, lease: &Lease) -> Result<bool, DatabaseError> {
     let query = "SELECT id FROM steps WHERE id = $1 AND fence = $2 AND state = 'leased'";
-    Ok(transaction.row(sql(query).bind(&lease.step_id).bind(lease.fence)).await?.is_some())
+    Ok(transaction.row(sql(query).bind(&lease.step_id).bind(lease.fence).locking()).await?.is_some())
 }
 
 /// How a claimed step ends.

@@ -48,6 +48,12 @@ pub async fn secret_rotate(
     Ok(transaction.execute(sql(update).bind(previous_expires).bind(secret).bind(id)).await? == 1)
 }
 
+/// Keeps a webhook from being changed or removed until the end of the transaction: whoever changes it together with its
+/// notices locks it first.
+pub async fn lock(transaction: &mut Transaction, id: &str) -> Result<(), DatabaseError> {
+    transaction.row(sql("SELECT id FROM webhooks WHERE id = $1").bind(id).locking()).await.map(|_| ())
+}
+
 /// Stops a webhook with a reason, or lets it go on; `false` when there is none.
 pub async fn disable(
     transaction: &mut Transaction,
@@ -82,10 +88,10 @@ pub async fn list(database: &Database, client_id: Option<&str>) -> Result<Vec<We
     database.rows(query).await?.iter().map(webhook).collect()
 }
 
-/// The webhooks to which a notice for a client is owed.
-pub async fn enabled_ids(transaction: &mut Transaction, client_id: &str) -> Result<Vec<String>, DatabaseError> {
+/// The webhooks to which a notice for a client is owed. None of them is removed until the end of the transaction.
+pub async fn enabled_ids_locked(transaction: &mut Transaction, client_id: &str) -> Result<Vec<String>, DatabaseError> {
     let query = sql("SELECT id FROM webhooks WHERE client_id = $1 AND disabled IS NULL ORDER BY id");
-    transaction.rows(query.bind(client_id)).await?.iter().map(|row| row.text("id")).collect()
+    transaction.rows(query.bind(client_id).keeping()).await?.iter().map(|row| row.text("id")).collect()
 }
 
 fn webhook(row: &Row) -> Result<Webhook, DatabaseError> {

@@ -82,10 +82,10 @@ async fn still_allowed(installation: &Installation, order: &Order, attempt: i64)
 async fn advance(installation: &Installation, lease: &Lease, signal: Signal) -> Result<(), StepError> {
     let now = installation.clock.now();
     let mut transaction = installation.database.begin().await?;
+    let mut order = orders::get_locked(&mut transaction, &lease.order_id).await?.ok_or(StepError::Lost)?;
     if !steps::holds(&mut transaction, lease).await? {
         return Err(StepError::Lost);
     }
-    let mut order = orders::get_locked(&mut transaction, &lease.order_id).await?.ok_or(StepError::Lost)?;
     progress::advance(&mut transaction, &mut order, signal, None, now, &installation.settings).await?;
     Ok(transaction.commit().await?)
 }
@@ -123,6 +123,9 @@ fn verify(
 }
 
 /// Order, delivery, event, notices and the end of the step, at once.
+///
+/// Safe to try again when nobody knows whether the commit took place: if it did, the step is done, and the next attempt
+/// finds that it does not hold it any more.
 async fn publish(
     installation: &Installation,
     lease: &Lease,
@@ -155,10 +158,10 @@ async fn publish(
         checkpoints.push(prepared.checkpoints.to_bytes());
     }
     let mut transaction = installation.database.begin().await?;
+    let mut order = orders::get_locked(&mut transaction, &order.id).await?.ok_or(StepError::Lost)?;
     if !steps::end(&mut transaction, lease, StepEnd::Done, now).await? {
         return Err(StepError::Lost);
     }
-    let mut order = orders::get_locked(&mut transaction, &order.id).await?.ok_or(StepError::Lost)?;
     let package = packages::get_locked(&mut transaction, &order.package_id).await?;
     if package.is_none_or(|package| package.state != PackageState::Preserved) {
         // It was found damaged or was deleted while it was read: the next attempt rejects the order.

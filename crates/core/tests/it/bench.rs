@@ -19,10 +19,14 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::ENGINE;
+use crate::Engine;
+use crate::postgres::{self, TestDatabase};
+
 pub(crate) const CONTRACT: &str = "2d17";
 pub(crate) const CLIENT: &str = "reader";
 
-/// One installation with a contract and a client that may read it.
+/// One installation on this module's database, with a contract and a client that may read it.
 pub(crate) struct Bench {
     pub(crate) directory: TempDir,
     pub(crate) installation: Arc<Installation>,
@@ -30,10 +34,22 @@ pub(crate) struct Bench {
     pub(crate) administration: Administration,
     pub(crate) worker: Worker,
     pub(crate) clock: Clock,
+    /// Where its catalogue is, if that is no file.
+    pub(crate) database: Option<TestDatabase>,
 }
 
 /// A standing time: 2026-01-01T00:00:00Z.
 const START: Timestamp = Timestamp(1_767_225_600_000_000);
+
+/// The places of an installation without anything, and its database if that is no file.
+pub(crate) async fn places(data: &Path) -> (Places, Option<TestDatabase>) {
+    let database = match ENGINE {
+        Engine::Sqlite => None,
+        Engine::Postgres => Some(postgres::database().await),
+    };
+    let server = database.as_ref().map(TestDatabase::server);
+    (Places { database: server, ..Places::new(data) }, database)
+}
 
 impl Bench {
     pub(crate) async fn new() -> Bench {
@@ -42,8 +58,18 @@ impl Bench {
 
     pub(crate) async fn with(settings: Settings) -> Bench {
         let directory = tempfile::tempdir().unwrap();
+        let (places, database) = places(&directory.path().join("data")).await;
+        Bench::at(settings, directory, places, database).await
+    }
+
+    /// A bench with a catalogue that the test brings along.
+    pub(crate) async fn at(
+        settings: Settings,
+        directory: TempDir,
+        places: Places,
+        database: Option<TestDatabase>,
+    ) -> Bench {
         let clock = Clock::standing(START);
-        let places = Places::new(&directory.path().join("data"));
         let installation = Arc::new(Installation::open(places, settings, clock.clone()).await.unwrap());
         let links = Links::new(&installation.key, Url::parse("http://127.0.0.1:1/").unwrap());
         let bench = Bench {
@@ -53,6 +79,7 @@ impl Bench {
             installation,
             clock,
             directory,
+            database,
         };
         bench.administration.contract_add(CONTRACT).await.unwrap();
         let grants: Grants = [(CONTRACT.to_owned(), Role::Read)].into_iter().collect();

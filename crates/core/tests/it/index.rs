@@ -5,16 +5,17 @@ use std::sync::Arc;
 use dipper_core::db::packages::{self, PackageState};
 use dipper_core::db::{ingests, sql};
 use dipper_core::index::{IndexError, index};
-use dipper_core::installation::{Installation, Places};
+use dipper_core::installation::Installation;
 use dipper_core::recovery::recover;
 use dipper_core::settings::Settings;
 
-use crate::bench::{Bench, CLIENT, CONTRACT};
+use super::bench::{Bench, CLIENT, CONTRACT, places};
+use crate::postgres::TestDatabase;
 
-async fn fresh_catalogue(bench: &Bench) -> Arc<Installation> {
-    let mut places = Places::new(&bench.directory.path().join("again"));
+async fn fresh_catalogue(bench: &Bench) -> (Arc<Installation>, Option<TestDatabase>) {
+    let (mut places, database) = places(&bench.directory.path().join("again")).await;
     places.archive = Some(bench.directory.path().join("data/archive"));
-    Arc::new(Installation::open(places, Settings::default(), bench.clock.clone()).await.unwrap())
+    (Arc::new(Installation::open(places, Settings::default(), bench.clock.clone()).await.unwrap()), database)
 }
 
 #[tokio::test]
@@ -25,7 +26,7 @@ async fn a_catalogue_built_from_the_root_says_what_the_lost_one_said() {
     bench.source("source", &[("b", b"beta")]);
     bench.ingest_as(&source, "p/1 ø", Some("second")).await.unwrap();
     bench.package("other").await;
-    let again = fresh_catalogue(&bench).await;
+    let (again, _database) = fresh_catalogue(&bench).await;
     let report = index(&again, None, |_| {}).await.unwrap();
     assert_eq!((report.objects, report.added, report.unreadable.len()), (2, 2, 0));
     let known = packages::list(&bench.installation.database, None, None, "", 10).await.unwrap();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dipper_core::ingest::{IngestCommand, IngestControl, IngestError, ingest};
 
-use crate::bench::{Bench, CONTRACT, files_below};
+use super::bench::{Bench, CONTRACT, files_below};
 
 fn archive_of(bench: &Bench) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
     files_below(&bench.directory.path().join("data/archive"))

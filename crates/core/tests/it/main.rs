@@ -1,5 +1,7 @@
-//! The tests of this crate against the real thing: a data directory, a storage root, a database file. The worker is
-//! driven by hand, and the clock stands still until a test moves it.
+//! The tests of this crate against the real thing: a data directory, a storage root, a database. The worker is driven by
+//! hand, and the clock stands still until a test moves it.
+//!
+//! What touches the catalogue is tested on both databases: the same modules, once for each.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -7,10 +9,40 @@
     clippy::disallowed_methods,
     reason = "a test may end where it stands, and what it lays out need not survive a power cut"
 )]
+#![allow(clippy::duplicate_mod, reason = "the same tests on each database")]
 
-mod bench;
-mod index;
-mod ingest;
-mod orders;
-mod queue;
-mod verify;
+mod postgres;
+
+/// Which database a module of tests works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+#[path = "."]
+mod on_sqlite {
+    const ENGINE: crate::Engine = crate::Engine::Sqlite;
+
+    mod bench;
+    mod index;
+    mod ingest;
+    mod migrate;
+    mod orders;
+    mod queue;
+    mod verify;
+}
+
+#[path = "."]
+mod on_postgres {
+    const ENGINE: crate::Engine = crate::Engine::Postgres;
+
+    mod bench;
+    mod index;
+    mod ingest;
+    mod migrate;
+    mod orders;
+    mod queue;
+    mod shared;
+    mod verify;
+}

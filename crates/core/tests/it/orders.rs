@@ -13,7 +13,7 @@ use dipper_core::order::OrderState;
 use dipper_core::settings::{Settings, Split};
 use url::Url;
 
-use crate::bench::{Bench, CLIENT, CONTRACT};
+use super::bench::{Bench, CLIENT, CONTRACT};
 
 fn claim(bench: &Bench, view: &OrderView, index: usize) -> LinkClaim {
     let delivery = view.delivery.as_ref().unwrap();

@@ -3,7 +3,7 @@
 use dipper_core::db::packages::{self, PackageState};
 use dipper_core::verify::{VerifyCommand, VerifyError, verify};
 
-use crate::bench::Bench;
+use super::bench::Bench;
 
 #[tokio::test]
 async fn damage_is_found_marked_and_lifted_after_repair() {

@@ -20,6 +20,8 @@ impl Settings {
     pub fn places(&self) -> Places {
         Places {
             data: self.data_directory.clone(),
+            database: None,
+            keys: None,
             archive: Some(self.archive_root()),
             staging: Some(self.staging_directory()),
             layout: layout(&self.archive.layout).unwrap_or_default(),

@@ -1,0 +1,5 @@
+-- What all processes of one installation must agree on, such as the fingerprint of their key.
+CREATE TABLE installation (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
