@@ -13,3 +13,23 @@ pub mod ocfl;
 pub mod package;
 pub mod publish;
 pub mod storage;
+
+// The S3 server of the tests is shared by those in here, which crash between two lines, with those outside.
+#[cfg(test)]
+extern crate self as dipper_archive;
+#[cfg(test)]
+#[allow(
+    dead_code,
+    clippy::disallowed_methods,
+    reason = "the tests outside use the rest, and lay out files as tests do"
+)]
+#[path = "../tests/it/glacier.rs"]
+mod glacier;
+#[cfg(test)]
+#[allow(
+    dead_code,
+    clippy::disallowed_methods,
+    reason = "the tests outside use the rest, and lay out files as tests do"
+)]
+#[path = "../tests/it/s3.rs"]
+mod s3;

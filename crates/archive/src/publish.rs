@@ -27,6 +27,17 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_parent(path)
 }
 
+/// Writes `bytes` to `path`; fails with `AlreadyExists` when something is there. The directory must exist.
+pub fn write_new_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let staged = staged_name(path)?;
+    let mut file = create_new(&staged)?;
+    let published = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| rename_new(&staged, path));
+    if published.is_err() {
+        let _ = fs::remove_file(&staged);
+    }
+    published
+}
+
 /// Writes a secret to `path`, readable by the owner alone; fails with `AlreadyExists` when there is one.
 pub fn write_new_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;

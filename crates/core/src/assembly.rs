@@ -2,9 +2,9 @@
 //! name, and in which form.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use dipper_archive::ocfl::{self, Inventory, Object, StorageRoot, VersionFile};
+use dipper_archive::ocfl::{self, Inventory, Lengths, Object, StorageRoot, VersionFile};
 use dipper_archive::package::{Content, Form, Layout, LayoutError};
 
 use crate::db::packages::Package;
@@ -46,6 +46,8 @@ pub struct Assembly<'a> {
     version: u32,
     object: Object,
     inventory: Arc<Inventory>,
+    /// Asked for with the first layout, and kept for those of the other parts.
+    lengths: OnceLock<Lengths>,
 }
 
 impl<'a> Assembly<'a> {
@@ -53,7 +55,7 @@ impl<'a> Assembly<'a> {
     pub fn open(root: &StorageRoot, package: &'a Package, version: u32) -> Result<Assembly<'a>, AssemblyError> {
         let object = root.object_at(&package.location)?;
         let inventory = object.inventory_of(version)?;
-        Ok(Assembly { package, version, object, inventory })
+        Ok(Assembly { package, version, object, inventory, lengths: OnceLock::new() })
     }
 
     /// The parts into which it is delivered.
@@ -83,10 +85,17 @@ impl<'a> Assembly<'a> {
     /// A version that is a bag already is delivered as it was deposited. Anything else is put into a bag.
     pub fn layout(&self, part: &str) -> Result<Layout, AssemblyError> {
         let (inventory, version) = (&self.inventory, self.version);
+        let lengths = match self.lengths.get() {
+            Some(lengths) => lengths,
+            None => {
+                let lengths = self.object.lengths()?;
+                self.lengths.get_or_init(|| lengths)
+            }
+        };
         let mut contents = Vec::new();
         for file in inventory.files(version) {
             if part.is_empty() || representation(file.logical_path) == part {
-                contents.push(content(&self.object, &file, inventory.algorithm())?);
+                contents.push(content(&self.object, lengths, &file, inventory.algorithm())?);
             }
         }
         let created = inventory.version(version).and_then(|version| version.created_at());
@@ -99,12 +108,13 @@ impl<'a> Assembly<'a> {
 
 fn content(
     object: &Object,
+    lengths: &Lengths,
     file: &VersionFile<'_>,
     algorithm: dipper_archive::digest::Algorithm,
 ) -> Result<Content, AssemblyError> {
     Ok(Content {
         logical_path: file.logical_path.to_owned(),
-        size: object.content_len(file.content_path)?,
+        size: lengths.of(file.content_path)?,
         digest: *file.digest,
         algorithm,
         location: format!("{}/{}", object.path(), file.content_path),

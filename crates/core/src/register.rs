@@ -55,9 +55,10 @@ pub fn describe(
 /// The length of each content file that some version uses. A file that is missing counts nothing here; the fixity
 /// check tells of it.
 fn sizes<'a>(object: &Object, inventory: &'a Inventory) -> Result<HashMap<&'a str, u64>, ocfl::Error> {
+    let lengths = object.lengths()?;
     let mut sizes = HashMap::with_capacity(inventory.manifest_len());
     for (_, content_path) in inventory.manifest() {
-        match object.content_len(content_path) {
+        match lengths.of(content_path) {
             Ok(size) => {
                 sizes.insert(content_path, size);
             }

@@ -51,6 +51,11 @@ impl Bucket {
 }
 
 impl BucketReader {
+    /// The `ETag` of the object that is read, with its quotes, if the server gives one.
+    pub fn etag(&self) -> Option<&str> {
+        self.etag.as_deref()
+    }
+
     fn call(&self) -> Call<'_> {
         Call::new("reading", Method::GET, Some(&self.key))
     }

@@ -1,9 +1,8 @@
 //! Making a draft a version of the object.
 //!
-//! The order, each step durable before the next: staged files; inventory and sidecar in the version directory; the
-//! intent; the version directory (or the whole new object) renamed into place; the root inventory; its sidecar; the
-//! draft and the intent removed. Up to the intent a crash leaves the object as it was, and the draft to go on with;
-//! from the intent on, `recover` finishes what was begun.
+//! The order, each step durable before the next: staged files; inventory and sidecar in the staged version; the intent;
+//! the publication (`publication.rs`); the draft and the intent removed. Up to the intent a crash leaves the object as
+//! it was, and the draft to go on with; from the intent on, `recover` finishes what was begun.
 
 use std::collections::HashSet;
 use std::io;
@@ -13,8 +12,9 @@ use std::sync::Arc;
 use super::error::{Error, Result};
 use super::inventory::{Inventory, InventoryBuilder, VersionRecord};
 use super::object::Object;
-use super::root::{StorageRoot, object_spec};
-use super::sidecar::{self, INVENTORY, digest_of, join, sidecar_name, sidecar_text};
+use super::publication::Publication;
+use super::root::object_spec;
+use super::sidecar::{INVENTORY, digest_of, sidecar_name, sidecar_text};
 use super::staging::{Change, Intent, drop_draft, fault};
 use super::version::{SpecVersion, VersionNumber, declaration_text};
 use super::write::{Draft, keep_only};
@@ -69,16 +69,18 @@ impl Draft<'_> {
         };
         intent.write(&self.place)?;
         fault::step()?;
-        if let Err(error) = self.publish() {
-            if matches!(error, Error::HeadMoved { .. }) {
-                // Nothing of this draft is in the root. After other errors that is not certain: recovery finds out.
-                Intent::clear(&self.place)?;
-            }
-            return Err(error);
-        }
-        fault::step()?;
-        if self.base.is_some() {
-            replace_root_inventory(self.root, &self.object_path, self.version, committed.inventory.algorithm())?;
+        let publication = Publication {
+            root: self.root,
+            object: &self.object_path,
+            version: self.version,
+            inventory: committed.inventory_digest,
+            base: self.base.as_ref().map(|base| *base.inventory_digest()),
+            draft: &self.directory,
+        };
+        // After an error it is not certain what is in the root: recovery finds out.
+        if !publication.finish()? {
+            Intent::clear(&self.place)?;
+            return Err(Error::HeadMoved { id: self.id.clone() });
         }
         fault::step()?;
         drop_draft(&self.directory)?;
@@ -129,13 +131,21 @@ impl Draft<'_> {
             builder.declare(spec, self.algorithm, named);
         }
         let files = self.files();
+        let mut base_lengths = None;
         let (mut bytes, mut new_files, mut new_bytes) = (0, 0, 0);
         let mut used = HashSet::new();
         for file in files.state.values() {
             let content = files.contents.get(&file.digest);
             let len = match content {
                 Some(content) => content.len,
-                None => self.base_len(&file.digest)?,
+                None => match (&self.base, self.base_content(&file.digest)) {
+                    (Some(base), Some(path)) => match &mut base_lengths {
+                        Some(lengths) => lengths,
+                        none => none.insert(base.lengths()?),
+                    }
+                    .of(path)?,
+                    _ => 0,
+                },
             };
             bytes += len;
             if !used.insert(file.digest) {
@@ -213,17 +223,6 @@ impl Draft<'_> {
         publish::sync_tree(&object).map_err(Error::io(object.display().to_string()))?;
         Ok(digest)
     }
-
-    fn publish(&self) -> Result<()> {
-        let (staged, path) = match &self.base {
-            None => (self.staged_object(), self.object_path.clone()),
-            Some(_) => (self.staged_version(), join(&self.object_path, &self.version.to_string())),
-        };
-        self.root.storage().publish(&staged, &path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Error::HeadMoved { id: self.id.clone() },
-            _ => Error::io(path)(error),
-        })
-    }
 }
 
 /// Removes the files that lie directly in a staged directory: documents of an earlier attempt, and what a crash in the
@@ -240,25 +239,4 @@ fn clear_files(directory: &Path) -> io::Result<()> {
 
 fn write_staged(path: &Path, bytes: &[u8]) -> Result<()> {
     publish::write_file(path, bytes).map_err(Error::io(path.display().to_string()))
-}
-
-/// Copies inventory and sidecar of the version directory, which is in place, over those of the object root.
-pub(super) fn replace_root_inventory(
-    root: &StorageRoot,
-    object: &str,
-    version: VersionNumber,
-    algorithm: Algorithm,
-) -> Result<()> {
-    let storage = root.storage().as_ref();
-    let directory = join(object, &version.to_string());
-    for (name, limit) in
-        [(INVENTORY.to_owned(), sidecar::INVENTORY_BYTES), (sidecar_name(algorithm.name()), sidecar::SMALL_FILE_BYTES)]
-    {
-        let from = join(&directory, &name);
-        let bytes = storage.read(&from, limit).map_err(Error::io(from))?;
-        let to = join(object, &name);
-        storage.write(&to, &bytes).map_err(Error::io(to))?;
-        fault::step()?;
-    }
-    Ok(())
 }

@@ -7,28 +7,54 @@ use std::sync::Arc;
 
 use super::staging::fault;
 use super::*;
+use crate::glacier::Glacier;
 use crate::storage::{LocalStorage, Storage};
 
+/// The back ends on which everything is crashed.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Local,
+    Bucket,
+}
+
+const KINDS: [Kind; 2] = [Kind::Local, Kind::Bucket];
+
 struct Archive {
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     storage: Arc<dyn Storage>,
     root: StorageRoot,
     path: std::path::PathBuf,
+    server: Option<Glacier>,
 }
 
 impl Archive {
-    fn new() -> Archive {
+    fn new(kind: Kind) -> Archive {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("root");
-        std::fs::create_dir(&path).unwrap();
-        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(&path).unwrap());
+        let server = (kind == Kind::Bucket).then(Glacier::start);
+        let (path, storage): (_, Arc<dyn Storage>) = match &server {
+            Some(server) => (server.objects("r"), server.storage("r")),
+            None => {
+                let path = directory.path().join("root");
+                std::fs::create_dir(&path).unwrap();
+                (path.clone(), Arc::new(LocalStorage::open(&path).unwrap()))
+            }
+        };
         let root = StorageRoot::create(Arc::clone(&storage), &directory.path().join("staging"), Layout::default());
-        Archive { _directory: directory, root: root.unwrap(), storage, path }
+        Archive { directory, root: root.unwrap(), storage, path, server }
+    }
+
+    /// The same root with a staging directory of its own, as another machine has it.
+    fn elsewhere(&self) -> StorageRoot {
+        StorageRoot::open(Arc::clone(&self.storage), &self.directory.path().join("other staging")).unwrap()
     }
 
     /// Begins a version with the files, and commits it.
     fn put(&self, files: &[(&str, &str)]) -> Result<Committed> {
-        let draft = self.root.draft("urn:a", &DraftOptions { session: "s", start: Start::Empty, fixity: &[] })?;
+        self.put_from(&self.root, files)
+    }
+
+    fn put_from(&self, root: &StorageRoot, files: &[(&str, &str)]) -> Result<Committed> {
+        let draft = root.draft("urn:a", &DraftOptions { session: "s", start: Start::Empty, fixity: &[] })?;
         for (path, text) in files {
             if draft.take_staged(path, text)?.is_none() {
                 draft.add(path, &mut text.as_bytes(), &Expected::default(), text)?;
@@ -49,6 +75,30 @@ impl Archive {
     fn assert_valid(&self) {
         let report = validate_root(&self.storage, &ValidateOptions::default()).unwrap();
         assert!(report.is_valid(), "{:#?}", report.problems);
+    }
+
+    /// Nothing lies in the storage that no inventory names, nor what a validator elsewhere would not know.
+    fn assert_nothing_is_left(&self) {
+        let mut expected = std::collections::BTreeSet::new();
+        for path in self.root.objects() {
+            let object = self.root.object_at(&path.unwrap()).unwrap();
+            let inventory = object.inventory();
+            expected.insert(format!("{}/{}", object.path(), inventory.spec().object_declaration()));
+            let versions = inventory.versions().iter().map(|version| format!("{}/{}", object.path(), version.number()));
+            for directory in versions.chain([object.path().to_owned()]) {
+                expected.insert(format!("{directory}/inventory.json"));
+                expected.insert(format!("{directory}/inventory.json.sha512"));
+            }
+            expected.extend(inventory.manifest().map(|(_, content)| format!("{}/{content}", object.path())));
+        }
+        let mut found = std::collections::BTreeSet::new();
+        let take = &mut |path: &str, _| {
+            if path.contains('/') && !path.starts_with("extensions/") {
+                found.insert(path.to_owned());
+            }
+        };
+        self.storage.list_below("", take).unwrap();
+        assert_eq!(found, expected);
     }
 
     fn assert_staging_is_empty(&self) {
@@ -72,41 +122,83 @@ impl Archive {
     }
 }
 
-/// Runs a change with a crash after every number of steps; `check` gets the head after recovery and whether the
-/// recovery told of the object.
+/// How a process ends in the middle of a change.
+#[derive(Clone, Copy)]
+enum Crash {
+    /// After a number of steps.
+    Steps(u32),
+    /// After a number of writes have reached the server.
+    Writes(u32),
+}
+
+impl Crash {
+    fn begin(self, archive: &Archive) {
+        match (self, &archive.server) {
+            (Crash::Writes(writes), Some(server)) => server.die_after(Some(writes)),
+            (Crash::Steps(steps), _) => fault::after(Some(steps)),
+            (Crash::Writes(_), None) => unreachable!(),
+        }
+    }
+
+    fn end(archive: &Archive) {
+        fault::after(None);
+        if let Some(server) = &archive.server {
+            server.die_after(None);
+        }
+    }
+}
+
+/// Runs a change with a crash after every number of steps, and after every write to a server; `check` gets the head
+/// after recovery.
 fn crash_everywhere(
     prepare: impl Fn(&Archive),
     change: impl Fn(&Archive) -> Result<()>,
     check: impl Fn(&Archive, Option<u32>),
 ) -> u32 {
-    for steps in 0.. {
-        let archive = Archive::new();
-        prepare(&archive);
-        let before = archive.head();
-        fault::after(Some(steps));
-        let result = change(&archive);
-        fault::after(None);
-        let done = result.is_ok();
-        // A reader in between finds the object before or after the change, and never an error.
-        let between = archive.head();
-        let recovered = archive.recover();
-        let after = archive.head();
-        if between != before {
-            assert_eq!(between, after, "a change that was visible went away");
-        }
-        if !done {
-            // Whoever keeps a catalogue learns of every change that its maker could not tell of.
-            assert_eq!(recovered.first().map(|found| found.id.as_str()), (after != before).then_some("urn:a"));
-        }
+    let crash = |kind, crash: &dyn Fn(u32) -> Crash| {
+        (0..).find(|count| crash_once(kind, crash(*count), &prepare, &change, &check)).unwrap_or_default()
+    };
+    let steps = KINDS.map(|kind| crash(kind, &Crash::Steps));
+    let writes = crash(Kind::Bucket, &Crash::Writes);
+    assert!(writes >= 4, "only {writes} writes");
+    steps.into_iter().min().unwrap_or_default()
+}
+
+/// One crash; whether the change was done before it came to that.
+fn crash_once(
+    kind: Kind,
+    crash: Crash,
+    prepare: &impl Fn(&Archive),
+    change: &impl Fn(&Archive) -> Result<()>,
+    check: &impl Fn(&Archive, Option<u32>),
+) -> bool {
+    let archive = Archive::new(kind);
+    prepare(&archive);
+    let before = archive.head();
+    crash.begin(&archive);
+    let done = change(&archive).is_ok();
+    Crash::end(&archive);
+    // A reader in between finds the object before or after the change, and never an error.
+    let between = archive.head();
+    if kind == Kind::Bucket {
         archive.assert_valid();
-        archive.assert_staging_is_empty();
-        check(&archive, after);
-        assert!(archive.root.recover(None).unwrap().is_empty());
-        if done {
-            return steps;
-        }
     }
-    unreachable!()
+    let recovered = archive.recover();
+    let after = archive.head();
+    if between != before {
+        assert_eq!(between, after, "a change that was visible went away");
+    }
+    if !done {
+        // Whoever keeps a catalogue learns of every change that its maker could not tell of.
+        assert_eq!(recovered.first().map(|found| found.id.as_str()), (after != before).then_some("urn:a"));
+    }
+    archive.assert_valid();
+    archive.assert_nothing_is_left();
+    archive.assert_staging_is_empty();
+    check(&archive, after);
+    archive.assert_nothing_is_left();
+    assert!(archive.root.recover(None).unwrap().is_empty());
+    done
 }
 
 #[test]
@@ -153,7 +245,11 @@ fn a_removal_is_done_or_not_begun() {
         },
         |archive| archive.root.remove("urn:a"),
         |archive, head| {
-            assert_eq!(head, None);
+            if head.is_some() && archive.server.is_some() {
+                // The server was away from the start.
+                archive.root.remove("urn:a").unwrap();
+            }
+            assert_eq!(archive.head(), None);
             assert_eq!(archive.put(&[("again", "1")]).unwrap().version.number(), 1);
         },
     );
@@ -163,7 +259,7 @@ fn a_removal_is_done_or_not_begun() {
 #[test]
 fn a_root_inventory_that_was_cut_off_is_written_again() {
     for torn in ["inventory.json", "inventory.json.sha512"] {
-        let archive = Archive::new();
+        let archive = Archive::new(Kind::Local);
         let object = archive.path.join(archive.put(&[("a", "1")]).unwrap().path);
         // Four steps to the intent, and the one after it is the rename.
         fault::after(Some(4));
@@ -186,7 +282,7 @@ fn a_root_inventory_that_was_cut_off_is_written_again() {
 
 #[test]
 fn a_change_of_a_living_process_is_left_alone() {
-    let archive = Archive::new();
+    let archive = Archive::new(Kind::Local);
     archive.put(&[("a", "1")]).unwrap();
     let draft = archive.root.draft("urn:a", &DraftOptions { session: "t", start: Start::Head, fixity: &[] }).unwrap();
     std::fs::create_dir_all(archive.root.staging().join("intents")).unwrap();
@@ -203,7 +299,7 @@ fn a_change_of_a_living_process_is_left_alone() {
 
 #[test]
 fn another_writers_version_is_not_overwritten_by_recovery() {
-    let archive = Archive::new();
+    let archive = Archive::new(Kind::Local);
     let object = archive.path.join(archive.put(&[("a", "1")]).unwrap().path);
     // Up to the intent, not to the rename.
     for steps in 0..20 {
@@ -230,7 +326,7 @@ fn another_writers_version_is_not_overwritten_by_recovery() {
 #[test]
 fn what_a_crash_leaves_in_the_middle_of_writing_a_document_is_not_published() {
     for first in [true, false] {
-        let archive = Archive::new();
+        let archive = Archive::new(Kind::Local);
         if !first {
             archive.put(&[("a", "1")]).unwrap();
         }
@@ -247,4 +343,81 @@ fn what_a_crash_leaves_in_the_middle_of_writing_a_document_is_not_published() {
         archive.put(&[("a", "2")]).unwrap();
         archive.assert_valid();
     }
+}
+
+#[test]
+fn whoever_meets_a_claim_of_the_dead_brings_it_to_its_end() {
+    for base in [false, true] {
+        let mut finished = 0;
+        for writes in 0.. {
+            let archive = Archive::new(Kind::Bucket);
+            if base {
+                archive.put(&[("a", "0")]).unwrap();
+            }
+            let before = archive.head().unwrap_or(0);
+            Crash::Writes(writes).begin(&archive);
+            let done = archive.put(&[("a", "1"), ("b", "1")]).is_ok();
+            Crash::end(&archive);
+            // Another machine, which knows nothing of the first one's intent.
+            let other = archive.elsewhere();
+            let theirs = archive.put_from(&other, &[("a", "2"), ("c", "2")]).unwrap().version.number();
+            finished += u32::from(theirs == before + 2);
+            archive.assert_valid();
+            // The first machine comes back, and learns whether it was its version that counted.
+            let recovered = archive.recover();
+            let committed = Outcome::Committed(VersionNumber::new(before + 1));
+            let expected = if theirs == before + 2 { committed } else { Outcome::RolledBack };
+            // A server that is away from the start lets nobody begin.
+            if !done && writes > 0 {
+                assert_eq!(recovered.first().map(|found| found.outcome), Some(expected));
+            }
+            archive.assert_valid();
+            archive.assert_nothing_is_left();
+            assert_eq!(archive.head(), Some(theirs));
+            if done {
+                break;
+            }
+        }
+        assert!(finished >= 3, "only {finished} were finished by others");
+    }
+}
+
+#[test]
+fn what_a_machine_that_never_comes_back_left_can_be_tidied_away() {
+    for base in [false, true] {
+        for writes in 0.. {
+            let archive = Archive::new(Kind::Bucket);
+            if base {
+                archive.put(&[("a", "0")]).unwrap();
+            }
+            Crash::Writes(writes).begin(&archive);
+            let done = archive.put(&[("a", "1"), ("b", "1")]).is_ok();
+            Crash::end(&archive);
+            let other = archive.elsewhere();
+            other.tidy("urn:a").unwrap();
+            archive.assert_valid();
+            archive.assert_nothing_is_left();
+            other.tidy("urn:a").unwrap();
+            archive.assert_nothing_is_left();
+            if done {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_writer_that_was_overtaken_while_it_slept_publishes_nothing() {
+    let archive = Archive::new(Kind::Bucket);
+    archive.put(&[("a", "1")]).unwrap();
+    let draft = archive.root.draft("urn:a", &DraftOptions { session: "s", start: Start::Head, fixity: &[] }).unwrap();
+    draft.add("slow", &mut "slow".as_bytes(), &Expected::default(), "").unwrap();
+    let other = archive.elsewhere();
+    assert_eq!(archive.put_from(&other, &[("a", "fast")]).unwrap().version.number(), 2);
+    let created = "2026-01-31T08:00:00Z".to_owned();
+    let late = draft.commit(VersionRecord { created, message: None, user: None });
+    assert!(matches!(late, Err(Error::HeadMoved { .. })));
+    archive.assert_valid();
+    archive.assert_nothing_is_left();
+    archive.assert_staging_is_empty();
 }

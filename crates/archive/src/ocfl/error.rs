@@ -6,6 +6,7 @@ use super::layout::LayoutError;
 use super::problem::Finding;
 use super::version::VersionNumber;
 use crate::digest::{Algorithm, Digest};
+use crate::storage::is_archived;
 
 /// The result of an operation on a storage root.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -156,6 +157,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a file is in an archive class, and must be recalled before it can be read.
+    pub fn is_archived(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if is_archived(source))
+    }
+
     pub(crate) fn io(path: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
         let path = path.into();
         move |source| Error::Io { path, source }

@@ -1,6 +1,7 @@
 //! OCFL storage roots (Oxford Common File Layout 1.1, <https://ocfl.io/1.1/spec/>): reading and writing objects,
 //! recovering from crashes, and validating all of it.
 
+mod claim;
 mod commit;
 #[cfg(test)]
 mod crash_tests;
@@ -12,20 +13,23 @@ pub mod object;
 mod pass;
 mod path;
 pub mod problem;
+mod publication;
 mod recover;
+mod remains;
 mod remove;
 pub mod root;
 mod sidecar;
 mod staging;
 pub mod validate;
 pub mod version;
+mod walk;
 mod write;
 
 pub use commit::Committed;
 pub use error::{Error, Result};
 pub use inventory::{Inventory, User, Version, VersionFile, VersionRecord};
 pub use layout::Layout;
-pub use object::{Object, VerifiedReader};
+pub use object::{Lengths, Object, VerifiedReader};
 pub use problem::{Code, Problem};
 pub use recover::{Outcome, Recovered};
 pub use root::{Objects, StorageRoot};

@@ -1,5 +1,6 @@
 //! Reading an object: its inventory, any version of it, and any file of a version.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::sync::Arc;
@@ -75,13 +76,20 @@ impl Object {
         Ok(Arc::new(inventory))
     }
 
-    /// The length of a content file in bytes.
-    pub fn content_len(&self, content_path: &str) -> Result<u64> {
-        let path = join(&self.path, content_path);
-        match self.storage.entry(&path).map_err(Error::io(&path))? {
-            Some(entry) if entry.kind == EntryKind::File => Ok(entry.len),
-            _ => Err(Error::io(path)(io::ErrorKind::NotFound.into())),
+    /// For asking after the lengths of content files, of one or of all.
+    pub fn lengths(&self) -> Result<Lengths> {
+        let (storage, path) = (Arc::clone(&self.storage), self.path.clone());
+        let mut listed = None;
+        // Where each question waits for a network, one listing answers them all.
+        if storage.reads_at_once().is_some() {
+            let mut found = HashMap::new();
+            let mut take = |path: &str, len| {
+                found.insert(path.into(), len);
+            };
+            storage.list_below(&path, &mut take).map_err(Error::io(&path))?;
+            listed = Some(found);
         }
+        Ok(Lengths { storage, path, listed })
     }
 
     /// Bytes of a content file **as they lie there, not verified**: for code that hashes the whole file itself
@@ -113,6 +121,29 @@ impl Object {
             }),
             _ => copied.map_err(Error::io(path)),
         }
+    }
+}
+
+/// The lengths of an object's content files: see [`Object::lengths`].
+pub struct Lengths {
+    storage: Arc<dyn Storage>,
+    path: String,
+    /// By content path, if all were listed.
+    listed: Option<HashMap<Box<str>, u64>>,
+}
+
+impl Lengths {
+    /// The length of a content file in bytes; an error of kind `NotFound` when there is no such file.
+    pub fn of(&self, content_path: &str) -> Result<u64> {
+        let path = join(&self.path, content_path);
+        let found = match &self.listed {
+            Some(listed) => listed.get(content_path).copied(),
+            None => {
+                let entry = self.storage.entry(&path).map_err(Error::io(&path))?;
+                entry.filter(|entry| entry.kind == EntryKind::File).map(|entry| entry.len)
+            }
+        };
+        found.ok_or_else(|| Error::io(path)(io::ErrorKind::NotFound.into()))
     }
 }
 

@@ -7,13 +7,10 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::commit::replace_root_inventory;
 use super::error::{Error, Result};
-use super::inventory::Inventory;
-use super::object::is_absent;
+use super::publication::Publication;
 use super::remove;
 use super::root::StorageRoot;
-use super::sidecar::{self, INVENTORY, INVENTORY_BYTES, digest_of, join};
 use super::staging::{self, Change, Intent, Place, drop_draft, fault};
 use super::version::VersionNumber;
 use crate::digest::Digest;
@@ -67,17 +64,19 @@ impl StorageRoot {
                 Outcome::Removed
             }
             Change::Version { version, inventory, base, draft } => {
-                let change = VersionChange {
-                    root: self,
-                    object: &intent.object,
-                    version,
-                    inventory,
-                    base: base.as_deref(),
-                    draft: &place.drafts().join(draft),
+                let draft = place.drafts().join(draft);
+                let parsed = |text: &String| text.parse::<Digest>().ok();
+                let finished = match (VersionNumber::parse(version), parsed(inventory)) {
+                    (Ok(version), Some(inventory)) => {
+                        let base = base.as_ref().and_then(parsed);
+                        let object = &intent.object;
+                        let publication = Publication { root: self, object, version, inventory, base, draft: &draft };
+                        publication.finish()?.then_some(version)
+                    }
+                    _ => None,
                 };
-                let finished = change.finish()?;
                 fault::step()?;
-                drop_draft(change.draft)?;
+                drop_draft(&draft)?;
                 fault::step()?;
                 Intent::clear(place)?;
                 finished.map_or(Outcome::RolledBack, Outcome::Committed)
@@ -141,91 +140,4 @@ fn names(directory: &Path) -> Result<Vec<String>> {
     }
     names.sort_unstable();
     Ok(names)
-}
-
-/// A version that was about to be published.
-struct VersionChange<'a> {
-    root: &'a StorageRoot,
-    object: &'a str,
-    version: &'a str,
-    /// The digest of its inventory.
-    inventory: &'a str,
-    base: Option<&'a str>,
-    draft: &'a Path,
-}
-
-impl VersionChange<'_> {
-    /// The version, when it is part of the object in the end.
-    fn finish(&self) -> Result<Option<VersionNumber>> {
-        let Ok(version) = VersionNumber::parse(self.version) else { return Ok(None) };
-        let Ok(expected) = self.inventory.parse::<Digest>() else { return Ok(None) };
-        let directory = join(self.object, self.version);
-        if self.inventory_in(&directory, &expected)?.is_none() && !self.publish(&directory)? {
-            return Ok(None);
-        }
-        fault::step()?;
-        // What is in place now may be the version of another writer that came first.
-        let Some(inventory) = self.inventory_in(&directory, &expected)? else { return Ok(None) };
-        if self.base.is_some() && self.is_newest(version)? {
-            replace_root_inventory(self.root, self.object, version, inventory.algorithm())?;
-            self.remove_strays()?;
-        }
-        Ok(Some(version))
-    }
-
-    /// The inventory in a version directory, if it is the one that was about to be published.
-    fn inventory_in(&self, directory: &str, expected: &Digest) -> Result<Option<Inventory>> {
-        let path = join(directory, INVENTORY);
-        let bytes = match self.root.storage().read(&path, INVENTORY_BYTES) {
-            Ok(bytes) => bytes,
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(Error::io(path)(error)),
-        };
-        let inventory = Inventory::read(&bytes).ok();
-        Ok(inventory.filter(|inventory| digest_of(inventory.algorithm(), &bytes) == *expected))
-    }
-
-    /// Publishes what is staged, if it is there and the object is what it was; whether that was done.
-    fn publish(&self, directory: &str) -> Result<bool> {
-        let staged = self.draft.join("object");
-        let (staged, path) = match self.base {
-            None => (staged, self.object),
-            Some(_) => (staged.join(self.version), directory),
-        };
-        if !staged.is_dir() {
-            return Ok(false);
-        }
-        if let Some(base) = self.base {
-            match sidecar::read_root(self.root.storage().as_ref(), self.object) {
-                Ok(proven) if proven.digest.to_string() == base => {}
-                Ok(_) => return Ok(false),
-                Err(Error::Io { source, .. }) if is_absent(&source) => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        }
-        match self.root.storage().publish(&staged, path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(Error::io(path)(error)),
-        }
-    }
-
-    /// Whether no later version has been added: then the root inventory is, or shall be, this version's.
-    fn is_newest(&self, version: VersionNumber) -> Result<bool> {
-        let Some(next) = version.next() else { return Ok(true) };
-        let path = join(self.object, &next.to_string());
-        Ok(self.root.storage().entry(&path).map_err(Error::io(path))?.is_none())
-    }
-
-    /// Removes what a crash in the middle of replacing a file left beside it.
-    fn remove_strays(&self) -> Result<()> {
-        let storage = self.root.storage();
-        for entry in storage.list(self.object).map_err(Error::io(self.object))? {
-            if entry.name.starts_with(".inventory.json") && entry.name.ends_with(".part") {
-                let path = join(self.object, &entry.name);
-                storage.remove(&path).map_err(Error::io(path))?;
-            }
-        }
-        Ok(())
-    }
 }

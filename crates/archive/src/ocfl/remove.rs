@@ -2,9 +2,13 @@
 
 use super::error::{Error, Result};
 use super::object::is_absent;
+use super::remains;
 use super::root::StorageRoot;
+use super::sidecar::{INVENTORY, join};
 use super::staging::{Change, Intent, Place, fault};
+use super::version::VersionNumber;
 use crate::publish;
+use crate::storage::{EntryKind, Storage};
 
 impl StorageRoot {
     /// Removes an object with all its versions; [`Error::NoSuchObject`] when there is none. After a crash
@@ -17,7 +21,7 @@ impl StorageRoot {
         }
         let missing = || Error::NoSuchObject { id: id.to_owned() };
         let object = self.object_path(id)?.ok_or_else(missing)?;
-        if self.storage().entry(&object).map_err(Error::io(&object))?.is_none() {
+        if !remains::is_there(self.storage().as_ref(), &object)? {
             return Err(missing());
         }
         // An object that cannot be read is removed as well, but never one that has another id.
@@ -38,6 +42,10 @@ impl StorageRoot {
 
 /// Carries out the intent to remove an object, wherever it stands.
 pub(super) fn withdraw(root: &StorageRoot, place: &Place, intent: &Intent) -> Result<()> {
+    if !root.storage().moves_directories() {
+        remove_in_order(root.storage().as_ref(), &intent.object)?;
+        return Intent::clear(place);
+    }
     let removed = place.removed();
     let failed = |error| Error::io(removed.display().to_string())(error);
     if let Some(directory) = removed.parent() {
@@ -59,4 +67,31 @@ pub(super) fn withdraw(root: &StorageRoot, place: &Place, intent: &Intent) -> Re
     publish::remove_tree(&removed).map_err(failed)?;
     fault::step()?;
     Intent::clear(place)
+}
+
+/// Removes an object where nothing can be moved: it is there until its root inventory goes, and gone from then on.
+///
+/// The first version's inventory goes before that, so that it cannot be taken for a claim of a new object (`claim.rs`);
+/// the declaration goes last, so that nobody takes what is left for a directory that leads to objects.
+pub(super) fn remove_in_order(storage: &dyn Storage, object: &str) -> Result<()> {
+    let remove = |path: &str| storage.remove(path).map_err(Error::io(path));
+    let entries = match storage.list(object) {
+        Ok(entries) => entries,
+        Err(error) if is_absent(&error) => return Ok(()),
+        Err(error) => return Err(Error::io(object)(error)),
+    };
+    let is_first = |name: &str| VersionNumber::parse(name).is_ok_and(|version| version.number() == 1);
+    for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Directory && is_first(&entry.name)) {
+        remove(&format!("{object}/{}/{INVENTORY}", entry.name))?;
+        fault::step()?;
+    }
+    remove(&join(object, INVENTORY))?;
+    fault::step()?;
+    let (last, others): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| remains::is_declaration(&entry.name));
+    for entry in others.into_iter().chain(last) {
+        remove(&join(object, &entry.name))?;
+        fault::step()?;
+    }
+    // What was written meanwhile by somebody who had not noticed.
+    remove(object)
 }

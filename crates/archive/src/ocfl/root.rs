@@ -9,7 +9,8 @@ use super::layout::{self, Layout, LayoutError};
 use super::object::{Object, is_absent};
 use super::sidecar::{self, SMALL_FILE_BYTES, join};
 use super::version::{SpecVersion, declaration_text};
-use crate::storage::{Entry, EntryKind, Storage};
+use super::walk::{Found, Walk};
+use crate::storage::{Condition, EntryKind, Storage};
 
 /// The longest `ocfl_layout.json` or `config.json` that is read.
 const CONFIG_BYTES: u64 = 1 << 20;
@@ -25,8 +26,8 @@ pub struct StorageRoot {
 }
 
 impl StorageRoot {
-    /// Makes a storage root in an empty place. `staging` is a directory on the same file system, outside of it, in
-    /// which versions are prepared; it is made when it is missing.
+    /// Makes a storage root in an empty place. `staging` is a local directory outside of it, in which versions are
+    /// prepared; it is made when it is missing. Where directories move, it is on the same file system.
     pub fn create(storage: Arc<dyn Storage>, staging: &Path, layout: Layout) -> Result<StorageRoot> {
         let ours = |name: &str| matches!(name, "ocfl_layout.json" | "extensions" | "lost+found");
         let entries = storage.list("").map_err(Error::io(""))?;
@@ -34,11 +35,12 @@ impl StorageRoot {
             return Err(Error::NotEmpty { found: found.name });
         }
         for (path, bytes) in layout.documents()? {
-            storage.write(&path, &bytes).map_err(Error::io(path))?;
+            storage.write(&path, &bytes, Condition::None).map_err(Error::io(path))?;
         }
         // Last, so that there is a root only when all of it is there.
         let declaration = SpecVersion::V1_1.root_declaration();
-        storage.write(declaration, declaration_text(declaration).as_bytes()).map_err(Error::io(declaration))?;
+        let text = declaration_text(declaration);
+        storage.write(declaration, text.as_bytes(), Condition::None).map_err(Error::io(declaration))?;
         StorageRoot::open(storage, staging)
     }
 
@@ -76,9 +78,10 @@ impl StorageRoot {
         self.layout.as_ref()
     }
 
-    /// Walks the root and gives the path of every object root, in order. Nothing is read but directories.
+    /// Walks the root and gives the path of every object root, on a local file system in order. Nothing is read but
+    /// directories.
     pub fn objects(&self) -> Objects {
-        Objects { storage: Arc::clone(&self.storage), open: Vec::new(), begun: false }
+        Objects { storage: Arc::clone(&self.storage), walk: Walk::new() }
     }
 
     /// The object with this id: where the layout puts it or, when the layout is not known, where a walk found it.
@@ -181,61 +184,20 @@ pub(crate) fn object_spec(storage: &dyn Storage, path: &str) -> Result<Option<Sp
     Ok(None)
 }
 
-/// Whether the entries of a directory make it an object root.
-pub(crate) fn is_object_root(entries: &[Entry]) -> bool {
-    entries.iter().any(|entry| entry.name.starts_with("0=ocfl_object_"))
-}
-
-/// The object roots of a storage root, in order: see [`StorageRoot::objects`].
+/// The object roots of a storage root: see [`StorageRoot::objects`].
 pub struct Objects {
     storage: Arc<dyn Storage>,
-    /// The directories on the way down, each with the names still to visit, the next one last.
-    open: Vec<(String, Vec<String>)>,
-    begun: bool,
-}
-
-impl Objects {
-    /// Opens a directory: an object root is given back, any other is put on the way.
-    fn enter(&mut self, directory: String) -> Result<Option<String>> {
-        let entries = match self.storage.list(&directory) {
-            Ok(entries) => entries,
-            // Removed while the walk was on its way.
-            Err(error) if is_absent(&error) && self.begun => return Ok(None),
-            Err(error) => return Err(Error::io(directory)(error)),
-        };
-        if !directory.is_empty() && is_object_root(&entries) {
-            return Ok(Some(directory));
-        }
-        let is_way =
-            |entry: &Entry| entry.kind == EntryKind::Directory && !(directory.is_empty() && entry.name == "extensions");
-        let mut names: Vec<String> = entries.into_iter().filter(is_way).map(|entry| entry.name).collect();
-        names.reverse();
-        self.open.push((directory, names));
-        Ok(None)
-    }
+    walk: Walk,
 }
 
 impl Iterator for Objects {
     type Item = Result<String>;
 
     fn next(&mut self) -> Option<Result<String>> {
-        if !self.begun {
-            let entered = self.enter(String::new());
-            self.begun = true;
-            if let Err(error) = entered {
-                return Some(Err(error));
-            }
-        }
         loop {
-            let (directory, names) = self.open.last_mut()?;
-            let Some(name) = names.pop() else {
-                self.open.pop();
-                continue;
-            };
-            let path = join(directory, &name);
-            match self.enter(path) {
-                Ok(Some(object)) => return Some(Ok(object)),
-                Ok(None) => {}
+            match self.walk.next(self.storage.as_ref())? {
+                Ok(Found::Object(path)) => return Some(Ok(path)),
+                Ok(Found::Way(..)) => {}
                 Err(error) => return Some(Err(error)),
             }
         }

@@ -4,6 +4,7 @@ use crate::digest::{Algorithm, Digest, Hasher};
 use crate::ocfl::error::{Error, Result};
 use crate::ocfl::inventory::Inventory;
 use crate::storage::Storage;
+pub(crate) use crate::storage::join;
 
 pub(crate) const INVENTORY: &str = "inventory.json";
 
@@ -18,11 +19,6 @@ pub(crate) const SMALL_FILE_BYTES: u64 = 64 << 10;
 pub(crate) struct Proven {
     pub(crate) inventory: Inventory,
     pub(crate) digest: Digest,
-}
-
-/// Joins a directory and a name; the directory may be the storage root itself, `""`.
-pub(crate) fn join(directory: &str, name: &str) -> String {
-    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
 }
 
 /// The name of the sidecar for a digest algorithm.

@@ -15,14 +15,14 @@ use std::sync::Arc;
 
 use super::error::Result;
 use super::problem::{Code, Problem};
-use crate::storage::Storage;
+use crate::storage::{Storage, is_archived};
 
 /// How to validate.
 #[derive(Clone, Copy)]
 pub struct ValidateOptions<'a> {
     /// Whether to read all content and compare its digests; without, files are only looked for.
     pub hash: bool,
-    /// How many threads to use; `None` for one on every core.
+    /// How many threads to use; `None` for one on every core, or as many as the storage should read with.
     pub threads: Option<usize>,
     /// Is told now and then how far it has come, from any of the threads.
     pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
@@ -56,6 +56,8 @@ pub struct Report {
     pub checked: Progress,
     /// How many objects have errors.
     pub invalid_objects: u64,
+    /// How many files are in an archive class, and were not checked.
+    pub archived_files: u64,
 }
 
 /// What a validation found about one object of a root.
@@ -69,6 +71,8 @@ pub struct ObjectReport {
     pub head: Option<u32>,
     /// Everything that is wrong with it, sorted by path and code.
     pub problems: Vec<Problem>,
+    /// How many of its files are in an archive class, and were not checked: it is not known to be whole then.
+    pub archived_files: u64,
 }
 
 impl Report {
@@ -104,11 +108,27 @@ pub fn validate_root(storage: &Arc<dyn Storage>, options: &ValidateOptions<'_>) 
 #[derive(Default)]
 struct Problems {
     list: Vec<Problem>,
+    /// How many files are in an archive class: what they hold is not known, and no problem.
+    archived: u64,
 }
 
 impl Problems {
     fn add(&mut self, code: Code, path: &str, message: impl Into<String>) {
         self.list.push(Problem { path: path.to_owned(), code, message: message.into() });
+    }
+
+    /// A file that cannot be read.
+    fn unreadable(&mut self, code: Code, path: &str, error: &std::io::Error) {
+        if is_archived(error) {
+            self.archived += 1;
+        } else {
+            self.add(code, path, format!("cannot be read: {error}"));
+        }
+    }
+
+    fn append(&mut self, other: Problems) {
+        self.list.extend(other.list);
+        self.archived += other.archived;
     }
 
     fn has(&self, code: Code) -> bool {

@@ -10,18 +10,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::claim;
 use super::error::{Error, Result};
 use super::journal::{Journal, Line};
 use super::object::Object;
 use super::pass::{Pass, PassError, Passed};
 use super::path::{check_logical, content_names};
 use super::root::StorageRoot;
-use super::sidecar::join;
 use super::staging::{Intent, ObjectLock, Place, drop_draft};
 use super::version::VersionNumber;
 use crate::digest::{Algorithm, Digest};
 use crate::publish;
-use crate::storage::EntryKind;
 
 /// How a draft is begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +78,9 @@ pub struct Draft<'r> {
     pub(super) version: VersionNumber,
     pub(super) algorithm: Algorithm,
     pub(super) content_directory: String,
+    /// The directory inside the content directory that is this draft's alone; none where the whole version directory
+    /// is.
+    upload: Option<String>,
     pub(super) fixity: Vec<Algorithm>,
     files: Mutex<Files>,
 }
@@ -110,12 +112,22 @@ pub(super) struct Content {
 }
 
 /// What `draft.json` says: what the staged bytes are good for.
-#[derive(PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Header {
     id: String,
     version: String,
     base: Option<String>,
     fixity: Vec<String>,
+    /// See [`Draft`]: another run of the session keeps it.
+    upload: Option<String>,
+}
+
+impl Header {
+    /// Whether what was staged under `self` is good for a draft that would begin with `other`.
+    fn fits(&self, other: &Header) -> bool {
+        (&self.id, &self.version, &self.base, &self.fixity) == (&other.id, &other.version, &other.base, &other.fixity)
+            && self.upload.is_some() == other.upload.is_some()
+    }
 }
 
 impl StorageRoot {
@@ -128,6 +140,7 @@ impl StorageRoot {
         if Intent::read(&place)?.is_some() {
             return Err(Error::Unrecovered { id: id.to_owned() });
         }
+        self.settle(id)?;
         let base = match self.object(id) {
             Ok(object) => Some(object),
             Err(Error::NoSuchObject { .. }) => None,
@@ -156,10 +169,11 @@ impl StorageRoot {
             version: version.to_string(),
             base: base.as_ref().map(|object| object.inventory_digest().to_string()),
             fixity: fixity.iter().map(ToString::to_string).collect(),
+            upload: (!self.storage().moves_directories()).then(claim::upload_name),
         };
         let directory = place.draft(options.session);
         let content_directory = inventory.map_or("content", |inventory| inventory.content_directory()).to_owned();
-        let (journal, lines) = open_directory(&directory, &header)?;
+        let (header, journal, lines) = open_directory(&directory, header)?;
         let mut draft = Draft {
             root: self,
             id: id.to_owned(),
@@ -170,6 +184,7 @@ impl StorageRoot {
             version,
             algorithm,
             content_directory,
+            upload: header.upload,
             fixity,
             base,
             files: Mutex::new(Files {
@@ -188,17 +203,22 @@ impl StorageRoot {
 }
 
 /// Makes the draft's directory, or opens the one of an interrupted run when that was for the same version.
-fn open_directory(directory: &Path, header: &Header) -> Result<(Journal, Vec<Line>)> {
+fn open_directory(directory: &Path, header: Header) -> Result<(Header, Journal, Vec<Line>)> {
     let failed = |error: io::Error| Error::io(directory.display().to_string())(error);
     let file = directory.join("draft.json");
     let found = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Header>(&bytes).ok());
-    if found.as_ref() != Some(header) {
-        publish::remove_tree(directory).map_err(failed)?;
-        publish::create_directories(directory).map_err(failed)?;
-        let bytes = serde_json::to_vec_pretty(header).map_err(|error| failed(error.into()))?;
-        publish::write_file(&file, &bytes).map_err(failed)?;
-    }
-    Journal::open(directory).map_err(failed)
+    let header = match found.filter(|found| found.fits(&header)) {
+        Some(found) => found,
+        None => {
+            publish::remove_tree(directory).map_err(failed)?;
+            publish::create_directories(directory).map_err(failed)?;
+            let bytes = serde_json::to_vec_pretty(&header).map_err(|error| failed(error.into()))?;
+            publish::write_file(&file, &bytes).map_err(failed)?;
+            header
+        }
+    };
+    let (journal, lines) = Journal::open(directory).map_err(failed)?;
+    Ok((header, journal, lines))
 }
 
 impl Draft<'_> {
@@ -310,11 +330,17 @@ impl Draft<'_> {
 
     /// The staged file of a name below the content directory.
     fn content_file(&self, name: &str) -> PathBuf {
-        self.staged_content().join(name)
+        match &self.upload {
+            Some(upload) => self.staged_content().join(upload).join(name),
+            None => self.staged_content().join(name),
+        }
     }
 
     fn content_prefix(&self) -> String {
-        format!("{}/{}/", self.version, self.content_directory)
+        match &self.upload {
+            Some(upload) => format!("{}/{}/{upload}/", self.version, self.content_directory),
+            None => format!("{}/{}/", self.version, self.content_directory),
+        }
     }
 
     /// Whether the expected bytes are in the object or the draft already, so that reading them is enough.
@@ -326,7 +352,7 @@ impl Draft<'_> {
     }
 
     /// Where an earlier version of the object has these bytes.
-    fn base_content(&self, digest: &Digest) -> Option<&str> {
+    pub(super) fn base_content(&self, digest: &Digest) -> Option<&str> {
         self.base.as_ref().and_then(|base| base.inventory().content_paths(digest).next())
     }
 
@@ -421,16 +447,6 @@ impl Draft<'_> {
         let mut files = self.files();
         for file in inventory.files(inventory.head().number()) {
             files.state.insert(file.logical_path.into(), StateFile { digest: *file.digest, added: false });
-        }
-    }
-
-    /// The length of a content file that an earlier version stored.
-    pub(super) fn base_len(&self, digest: &Digest) -> Result<u64> {
-        let Some(path) = self.base_content(digest) else { return Ok(0) };
-        let path = join(&self.object_path, path);
-        match self.root.storage().entry(&path).map_err(Error::io(&path))? {
-            Some(entry) if entry.kind == EntryKind::File => Ok(entry.len),
-            _ => Err(Error::io(path)(io::ErrorKind::NotFound.into())),
         }
     }
 }

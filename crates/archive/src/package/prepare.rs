@@ -12,7 +12,7 @@ use super::raw::SourceError;
 use super::work::work;
 use crate::digest::{Algorithm, Digest};
 use crate::meter;
-use crate::storage::Storage;
+use crate::storage::{self, Storage, is_archived};
 
 /// How a package is prepared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,8 @@ pub struct Options {
     /// The distance of checkpoints in bytes, a power of two of at least 1 MiB. A reader holds that many bytes in
     /// memory. By default it is as small as keeps their number below 65,536.
     pub checkpoint_interval: Option<u64>,
-    /// The number of threads that read and digest files; by default one for each core.
+    /// The number of threads that read and digest files; by default one for each core, or as many as the storage should
+    /// read with.
     pub threads: Option<NonZeroUsize>,
 }
 
@@ -125,6 +126,13 @@ impl PrepareError {
     }
 }
 
+impl PrepareError {
+    /// Whether a file is in an archive class: it must be recalled, and the same preparation succeeds afterwards.
+    pub fn is_archived(&self) -> bool {
+        matches!(self, PrepareError::Source(SourceError::Io { source, .. }) if is_archived(source))
+    }
+}
+
 /// Takes the bytes of a package in order, a piece at a time.
 pub type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
@@ -143,8 +151,8 @@ pub fn prepare(
     let Some(recorder) = recorder else {
         return Err(PrepareError::Options { checksum: options.checksum, interval: options.checkpoint_interval });
     };
-    let threads = options.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let queue = Queue::new(layout);
+    let threads = options.threads.map_or_else(|| storage::threads(storage), NonZeroUsize::get);
+    let queue = Queue::new(layout, storage.reads_at_once().is_some());
     let recorder = std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| work(&queue, storage));

@@ -49,6 +49,7 @@ pub(super) struct Ready {
 
 pub(super) struct Queue<'a> {
     pub(super) layout: &'a Layout,
+    group_files: usize,
     state: Mutex<State>,
     changed: Condvar,
     stopped: AtomicBool,
@@ -73,9 +74,12 @@ struct State {
 }
 
 impl<'a> Queue<'a> {
-    pub(super) fn new(layout: &'a Layout) -> Queue<'a> {
+    /// A queue over a layout. Where each file waits for a network, small ones are not read in groups: that one after
+    /// the other is what takes the time.
+    pub(super) fn new(layout: &'a Layout, waits: bool) -> Queue<'a> {
         Queue {
             layout,
+            group_files: if waits { 1 } else { GROUP_FILES },
             state: Mutex::new(State { next: 0, next_file: 0, ahead: 0, ready: VecDeque::new() }),
             changed: Condvar::new(),
             stopped: AtomicBool::new(false),
@@ -174,7 +178,7 @@ impl<'a> Queue<'a> {
             return Some((Job::Large(first), layout.start(first + 1), 1));
         }
         let mut files = 1;
-        while files < GROUP_FILES
+        while files < self.group_files
             && first + files < layout.contents().len()
             && layout.start(first + files + 1) - start <= GROUP_BYTES
         {

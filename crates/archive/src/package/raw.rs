@@ -1,11 +1,13 @@
 //! The bytes of a package as the storage gives them, unverified. Nothing outside this folder reads them so.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
+use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::layout::{Layout, Piece};
-use crate::storage::Storage;
+use crate::storage::{Storage, at_once, is_archived};
 
 /// What the storage did instead of giving the bytes of a file.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,11 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Whether the file is in an archive class, and must be recalled before it can be read.
+    pub fn is_archived(&self) -> bool {
+        matches!(self, SourceError::Io { source, .. } if is_archived(source))
+    }
+
     /// The logical path of the file.
     pub fn logical_path(&self) -> &str {
         match self {
@@ -146,23 +153,55 @@ pub(super) struct RawReader {
     storage: Arc<dyn Storage>,
     range: Range<u64>,
     open: Option<ContentReader>,
+    /// Whole contents that were read ahead, by index.
+    ahead: HashMap<usize, Vec<u8>>,
 }
 
 impl RawReader {
     pub(super) fn new(layout: Arc<Layout>, storage: Arc<dyn Storage>, range: Range<u64>) -> RawReader {
-        RawReader { layout, storage, range, open: None }
+        RawReader { layout, storage, range, open: None, ahead: HashMap::new() }
     }
 
     /// The next bytes, `limit` of them unless the range ends before.
     pub(super) fn next(&mut self, limit: u64) -> Result<Vec<u8>, SourceError> {
         let end = self.range.end.min(self.range.start.saturating_add(limit));
         let mut out = Vec::with_capacity(end.saturating_sub(self.range.start) as usize);
+        if let Some(threads) = self.storage.reads_at_once() {
+            self.read_ahead(end, threads)?;
+        }
         while self.range.start < end {
             let before = out.len();
             self.append_piece(&mut out, end)?;
             self.range.start += (out.len() - before) as u64;
         }
         Ok(out)
+    }
+
+    /// Reads the contents that lie whole between here and `end`, several at a time.
+    fn read_ahead(&mut self, end: u64, threads: NonZeroUsize) -> Result<(), SourceError> {
+        let mut wanted = Vec::new();
+        let mut position = self.range.start;
+        while let Some(located) = self.layout.locate(position).filter(|_| position < end) {
+            if let Piece::Content(index) = located.piece
+                && located.start == position
+                && located.end <= end
+            {
+                wanted.push(index);
+            }
+            position = located.end;
+        }
+        if wanted.len() < 2 {
+            return Ok(());
+        }
+        let read = Mutex::new(HashMap::with_capacity(wanted.len()));
+        at_once(threads, &wanted, &|index: &usize| {
+            let mut bytes = Vec::new();
+            open(&self.layout, &*self.storage, *index, 0)?.append(&mut bytes, u64::MAX)?;
+            read.lock().unwrap_or_else(PoisonError::into_inner).insert(*index, bytes);
+            Ok(())
+        })?;
+        self.ahead = read.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(())
     }
 
     fn append_piece(&mut self, out: &mut Vec<u8>, end: u64) -> Result<(), SourceError> {
@@ -181,6 +220,10 @@ impl RawReader {
                 Ok(())
             }
             Piece::Content(index) => {
+                if let Some(bytes) = self.ahead.remove(&index) {
+                    out.extend(bytes);
+                    return Ok(());
+                }
                 let mut content = open(&self.layout, &*self.storage, index, position - located.start)?;
                 content.append(out, wanted)?;
                 self.open = Some(content);

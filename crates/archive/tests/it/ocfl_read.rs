@@ -36,7 +36,7 @@ fn valid_objects_of_others_are_read_in_every_version() {
                 for file in then.files(number) {
                     let mut bytes = Vec::new();
                     let copied = object.copy_verified(&then.file(number, file.logical_path).unwrap(), &mut bytes);
-                    assert_eq!(copied.unwrap(), object.content_len(file.content_path).unwrap());
+                    assert_eq!(copied.unwrap(), object.lengths().unwrap().of(file.content_path).unwrap());
                 }
             }
             assert_eq!(root.object(object.id()).map(|found| found.id().to_owned()).unwrap(), object.id());

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dipper_archive::digest::Algorithm;
 use dipper_archive::package::{Control, Form, Options, PrepareError, Progress, ReadError, SourceError, prepare};
-use dipper_archive::storage::{Entry, Storage};
+use dipper_archive::storage::{Condition, Entry, Revision, Storage};
 
 use crate::package_support::{Files, MIB, bag, noise};
 
@@ -245,8 +245,20 @@ impl Storage for Watched<'_> {
         Ok(Box::new(io::Cursor::new(bytes)))
     }
 
-    fn write(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
-        self.inner.write(path, bytes)
+    fn moves_directories(&self) -> bool {
+        self.inner.moves_directories()
+    }
+
+    fn list_below(&self, directory: &str, found: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
+        self.inner.list_below(directory, found)
+    }
+
+    fn read_revision(&self, path: &str, limit: u64) -> io::Result<(Vec<u8>, Revision)> {
+        self.inner.read_revision(path, limit)
+    }
+
+    fn write(&self, path: &str, bytes: &[u8], condition: Condition<'_>) -> io::Result<()> {
+        self.inner.write(path, bytes, condition)
     }
 
     fn publish(&self, staged: &std::path::Path, path: &str) -> io::Result<()> {

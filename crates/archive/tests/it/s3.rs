@@ -105,9 +105,24 @@ async fn serve(listener: std::net::TcpListener, service: S3Service) {
     loop {
         let Ok((connection, _)) = listener.accept().await else { continue };
         let service = service.clone();
+        let service = hyper::service::service_fn(move |request| answer(service.clone(), request));
         tokio::spawn(async move {
             let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
             let _ = server.serve_connection(TokioIo::new(connection), service).await;
         });
     }
+}
+
+/// The frame for S3 servers answers every success with the same status; a header tells of another one.
+pub(crate) const STATUS_HEADER: &str = "x-tests-status";
+
+async fn answer(
+    service: S3Service,
+    request: hyper::Request<hyper::body::Incoming>,
+) -> Result<hyper::Response<s3s::Body>, s3s::HttpError> {
+    let mut response = hyper::service::Service::call(&service, request).await?;
+    if let Some(status) = response.headers_mut().remove(STATUS_HEADER) {
+        *response.status_mut() = hyper::StatusCode::from_bytes(status.as_bytes()).unwrap();
+    }
+    Ok(response)
 }

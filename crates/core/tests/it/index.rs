@@ -62,7 +62,7 @@ async fn objects_of_other_software_are_adopted_by_a_contract() {
         Arc::new(dipper_archive::storage::LocalStorage::open(&bench.directory.path().join("data/archive")).unwrap());
     // The shape that other software writes: an identifier of its own, sha256, no message.
     for (path, bytes) in foreign_object() {
-        storage.write(&format!("elsewhere/obj/{path}"), &bytes).unwrap();
+        storage.write(&format!("elsewhere/obj/{path}"), &bytes, dipper_archive::storage::Condition::None).unwrap();
     }
     let report = index(&bench.installation, None, |_| {}).await.unwrap();
     assert_eq!((report.objects, report.foreign, report.added), (1, 1, 0));

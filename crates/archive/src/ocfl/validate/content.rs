@@ -7,6 +7,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::ocfl::inventory::Inventory;
 use crate::ocfl::pass::{Pass, Passed};
 use crate::ocfl::problem::{Code, Problem};
+use crate::ocfl::remains;
 use crate::ocfl::sidecar::join;
 use crate::storage::{EntryKind, Storage};
 
@@ -38,6 +39,7 @@ pub(super) struct Content {
     expected: HashMap<Box<str>, Vec<Expectation>>,
     /// The version directories that those paths are in.
     versions: HashSet<String>,
+    content_directory: String,
     root_is_known: bool,
     checks: Vec<Check>,
     strays: usize,
@@ -49,6 +51,7 @@ impl Content {
             object: object.to_owned(),
             expected: HashMap::new(),
             versions: HashSet::new(),
+            content_directory: String::new(),
             root_is_known: false,
             checks: Vec::new(),
             strays: 0,
@@ -59,6 +62,7 @@ impl Content {
     pub(super) fn expect(&mut self, inventory: &Inventory) {
         let in_root = !std::mem::replace(&mut self.root_is_known, true);
         if in_root {
+            inventory.content_directory().clone_into(&mut self.content_directory);
             self.expected.reserve(inventory.manifest_len());
         }
         for (digest, path) in inventory.manifest() {
@@ -117,7 +121,7 @@ impl Content {
                     EntryKind::Directory => open.push(path),
                     EntryKind::File => {
                         count += 1;
-                        self.found(path, entry.len, problems);
+                        self.found(storage, path, entry.len, problems);
                     }
                     EntryKind::Other => {
                         let what = "a link, or something else that is neither file nor directory";
@@ -129,13 +133,18 @@ impl Content {
         count
     }
 
-    fn found(&mut self, path: String, len: u64, problems: &mut Problems) {
+    fn found(&mut self, storage: &dyn Storage, path: String, len: u64, problems: &mut Problems) {
         let inner = if self.object.is_empty() {
             Some(path.as_str())
         } else {
             path.strip_prefix(&self.object).and_then(|rest| rest.strip_prefix('/'))
         };
+        let is_late = |inner: &str| remains::is_late(storage, &self.content_directory, inner);
+        let late = inner.is_some_and(is_late);
         let expected = inner.and_then(|inner| self.expected.remove(inner)).unwrap_or_default();
+        if late && expected.is_empty() {
+            return;
+        }
         if !expected.iter().any(|expectation| expectation.in_root && expectation.code == Code::E092) {
             self.strays += 1;
             if self.strays <= STRAYS {
@@ -167,7 +176,7 @@ impl Content {
 
 impl Check {
     /// Reads the file and compares its digests; `tell` learns of the bytes as they are read.
-    pub(super) fn run(&self, storage: &dyn Storage, pass: &mut Pass, tell: &dyn Fn(u64)) -> Vec<Problem> {
+    pub(super) fn run(&self, storage: &dyn Storage, pass: &mut Pass, tell: &dyn Fn(u64), problems: &mut Problems) {
         let mut algorithms: Vec<Algorithm> = self.expected.iter().map(|expected| expected.algorithm).collect();
         algorithms.sort_unstable();
         algorithms.dedup();
@@ -179,11 +188,8 @@ impl Check {
             pass.run(&mut source, &algorithms, &mut sink).map_err(crate::ocfl::pass::PassError::into_inner)
         });
         match passed {
-            Ok(passed) => self.compare(&passed),
-            Err(error) => {
-                let message = format!("cannot be read: {error}");
-                vec![Problem { path: self.path.clone(), code: Code::E092, message }]
-            }
+            Ok(passed) => problems.list.extend(self.compare(&passed)),
+            Err(error) => problems.unreadable(Code::E092, &self.path, &error),
         }
     }
 

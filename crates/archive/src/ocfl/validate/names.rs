@@ -97,7 +97,7 @@ impl Declarations {
             match storage.read(&path, SMALL_FILE_BYTES) {
                 Ok(text) if text == expected.as_bytes() => {}
                 Ok(_) => problems.add(self.text, &path, format!("the file does not hold {expected:?}")),
-                Err(error) => problems.add(self.text, &path, format!("cannot be read: {error}")),
+                Err(error) => problems.unreadable(self.text, &path, &error),
             }
         }
         if declared.is_none() {

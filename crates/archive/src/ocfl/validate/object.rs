@@ -5,11 +5,12 @@ use super::{Problems, names, versions};
 use crate::digest::Algorithm;
 use crate::ocfl::inventory::{Inventory, Parsed};
 use crate::ocfl::problem::{Code, Problem};
+use crate::ocfl::remains;
 use crate::ocfl::sidecar::{
     INVENTORY, INVENTORY_BYTES, SMALL_FILE_BYTES, digest_of, join, sidecar_digest, sidecar_name,
 };
 use crate::ocfl::version::{SpecVersion, VersionNumber};
-use crate::storage::{Entry, EntryKind, Storage};
+use crate::storage::{Entry, EntryKind, Storage, Tree};
 
 /// What the structure of an object says, before any content is read.
 pub(super) struct Inspected {
@@ -17,20 +18,38 @@ pub(super) struct Inspected {
     pub(super) head: Option<u32>,
     pub(super) spec: Option<SpecVersion>,
     pub(super) problems: Vec<Problem>,
+    /// How many files are in an archive class and could not be read.
+    pub(super) archived: u64,
     /// The files to hash.
     pub(super) checks: Vec<Check>,
 }
 
 /// Looks at everything of an object but the bytes of its content.
 pub(super) fn inspect(storage: &dyn Storage, path: &str) -> Inspected {
-    let mut inspected = Inspected { id: None, head: None, spec: None, problems: Vec::new(), checks: Vec::new() };
+    let mut inspected =
+        Inspected { id: None, head: None, spec: None, problems: Vec::new(), archived: 0, checks: Vec::new() };
     let mut problems = Problems::default();
-    match storage.list(path) {
-        Ok(entries) => inspect_entries(storage, path, &entries, &mut problems, &mut inspected),
-        Err(error) => problems.add(Code::E003, path, format!("cannot be listed: {error}")),
+    if let Err(error) = inspect_listed(storage, path, &mut problems, &mut inspected) {
+        problems.add(Code::E003, path, format!("cannot be listed: {error}"));
     }
-    inspected.problems = problems.list;
+    (inspected.problems, inspected.archived) = (problems.list, problems.archived);
     inspected
+}
+
+/// Where each listing waits for a network, one for the whole object is enough.
+fn inspect_listed(
+    storage: &dyn Storage,
+    path: &str,
+    problems: &mut Problems,
+    inspected: &mut Inspected,
+) -> std::io::Result<()> {
+    if storage.reads_at_once().is_some() {
+        let tree = Tree::new(storage, path)?;
+        inspect_entries(&tree, path, &tree.list(path)?, problems, inspected);
+    } else {
+        inspect_entries(storage, path, &storage.list(path)?, problems, inspected);
+    }
+    Ok(())
 }
 
 fn inspect_entries(
@@ -52,11 +71,11 @@ fn inspect_entries(
     let inventory_path = join(path, INVENTORY);
     let bytes = match storage.read(&inventory_path, INVENTORY_BYTES) {
         Ok(bytes) => bytes,
-        Err(error) => return problems.add(Code::E063, &inventory_path, format!("cannot be read: {error}")),
+        Err(error) => return problems.unreadable(Code::E063, &inventory_path, &error),
     };
     let Parsed { inventory, findings, algorithm_name } = Inventory::parse(&bytes);
     problems.list.extend(findings.into_iter().map(|finding| finding.at(&inventory_path)));
-    sidecar(storage, path, entries, algorithm_name.as_deref(), &bytes, problems);
+    root_sidecar(storage, path, entries, inventory.as_ref(), algorithm_name.as_deref(), &bytes, problems);
     root_entries(storage, path, entries, inventory.as_ref(), algorithm_name.as_deref(), problems);
     let Some(inventory) = inventory else { return };
     if let Some(spec) = inspected.spec
@@ -104,7 +123,7 @@ pub(super) fn sidecar(
     }
     let text = match storage.read(&path, SMALL_FILE_BYTES) {
         Ok(text) => text,
-        Err(error) => return problems.add(Code::E061, &path, format!("cannot be read: {error}")),
+        Err(error) => return problems.unreadable(Code::E061, &path, &error),
     };
     let Some(stated) = sidecar_digest(&text) else {
         return problems.add(Code::E061, &path, "not of the form DIGEST inventory.json");
@@ -113,6 +132,24 @@ pub(super) fn sidecar(
     let found = digest_of(algorithm, inventory);
     if found != stated {
         problems.add(Code::E060, &path, format!("states {stated}, and the inventory has {found}"));
+    }
+}
+
+/// The sidecar of the root inventory, which may follow its inventory a moment later.
+fn root_sidecar(
+    storage: &dyn Storage,
+    path: &str,
+    entries: &[Entry],
+    root: Option<&Inventory>,
+    algorithm: Option<&str>,
+    inventory: &[u8],
+    problems: &mut Problems,
+) {
+    let mut found = Problems::default();
+    sidecar(storage, path, entries, algorithm, inventory, &mut found);
+    let lags = |root: &Inventory| remains::sidecar_lags(storage, path, root, &digest_of(root.algorithm(), inventory));
+    if found.list.is_empty() || !root.is_some_and(lags) {
+        problems.append(found);
     }
 }
 
@@ -170,7 +207,8 @@ fn directory(storage: &dyn Storage, name: &str, at: &str, inventory: Option<&Inv
             let is_known = |inventory: &Inventory| {
                 inventory.version(number.number()).is_some_and(|version| version.number() == number)
             };
-            if inventory.is_some_and(|inventory| !is_known(inventory)) {
+            let is_next = |inventory: &Inventory| remains::is_in_the_making(storage, inventory, number);
+            if inventory.is_some_and(|inventory| !is_known(inventory) && !is_next(inventory)) {
                 problems.add(Code::E046, at, "a version directory that the inventory does not know");
             }
         }

@@ -10,9 +10,9 @@ use crate::ocfl::error::{Error, Result};
 use crate::ocfl::layout::{self, Layout};
 use crate::ocfl::object::is_absent;
 use crate::ocfl::problem::Code;
-use crate::ocfl::root::is_object_root;
 use crate::ocfl::sidecar::join;
 use crate::ocfl::version::SpecVersion;
+use crate::ocfl::walk::{Found, Walk};
 use crate::storage::{Entry, EntryKind, Storage};
 
 const LAYOUT: &str = "ocfl_layout.json";
@@ -31,8 +31,8 @@ pub(super) fn validate(storage: &dyn Storage, options: &ValidateOptions<'_>) -> 
         problems.add(Code::E090, &entry.name, "a link, or something else that is neither file nor directory");
     }
     let found = Mutex::new(Problems::default());
-    let mut walk = Walk { storage, problems: &found, open: vec![Way::new(String::new(), entries)], depths: None };
-    let outcome = work::run(storage, &mut walk, options, Some(spec.unwrap_or(SpecVersion::V1_1)))?;
+    let mut ways = Ways { storage, problems: &found, walk: Walk::new(), depths: None };
+    let outcome = work::run(storage, &mut ways, options, Some(spec.unwrap_or(SpecVersion::V1_1)))?;
     places(&outcome.ids, layout.as_ref(), &mut problems);
     let mut report = outcome.into_report();
     report.problems.extend(problems.list);
@@ -104,72 +104,48 @@ fn places(ids: &[(String, String)], layout: Option<&Layout>, problems: &mut Prob
     }
 }
 
-/// A directory on the way to objects.
-struct Way {
-    path: String,
-    /// Directories that are still to be visited, the next one last.
-    left: Vec<String>,
-    files: Vec<String>,
-    had_directories: bool,
-    /// How many objects were found below.
-    objects: u64,
-}
-
-impl Way {
-    fn new(path: String, entries: Vec<Entry>) -> Way {
-        let (mut left, mut files) = (Vec::new(), Vec::new());
-        for entry in entries {
-            match entry.kind {
-                EntryKind::Directory if path.is_empty() && entry.name == "extensions" => {}
-                EntryKind::Directory => left.push(entry.name),
-                EntryKind::File => files.push(entry.name),
-                EntryKind::Other => {}
-            }
-        }
-        left.reverse();
-        Way { path, had_directories: !left.is_empty(), left, files, objects: 0 }
-    }
-}
-
-/// Gives the object roots in order, and reports what is wrong with the directories above them.
-struct Walk<'a> {
+/// Gives the object roots, and reports what is wrong with the directories above them.
+struct Ways<'a> {
     storage: &'a dyn Storage,
     problems: &'a Mutex<Problems>,
-    open: Vec<Way>,
+    walk: Walk,
     /// Whether the first object lay at the top; then all should (W015).
     depths: Option<bool>,
 }
 
-impl Walk<'_> {
+impl Ways<'_> {
     fn report(&self, code: Code, path: &str, message: &str) {
         self.problems.lock().unwrap_or_else(PoisonError::into_inner).add(code, path, message);
     }
 
-    /// Section 4.2: a directory that has been left, with all below it known.
-    fn leave(&mut self, way: &Way) {
-        if let Some(above) = self.open.last_mut() {
-            above.objects += way.objects;
-        }
+    /// Section 4.2: a directory that is no object.
+    fn way(&self, path: &str, entries: &[Entry]) {
         // The storage root itself may hold files, which are ignored (E087).
-        if way.path.is_empty() {
+        if path.is_empty() {
             return;
         }
-        for file in &way.files {
-            let path = join(&way.path, file);
+        let of = |kind: EntryKind| entries.iter().filter(move |entry| entry.kind == kind);
+        for entry in of(EntryKind::Other) {
+            let what = "a link, or something else that is neither file nor directory";
+            self.report(Code::E090, &join(path, &entry.name), what);
+        }
+        let has_directories = of(EntryKind::Directory).next().is_some();
+        for file in of(EntryKind::File) {
+            let path = join(path, &file.name);
             self.report(Code::E072, &path, "a file that is not part of an object");
-            if way.had_directories {
+            if has_directories {
                 self.report(Code::E084, &path, "a file in a directory between the root and the objects");
             }
         }
-        if !way.had_directories {
-            if way.files.is_empty() {
-                self.report(Code::E073, &way.path, "an empty directory");
+        if !has_directories {
+            if of(EntryKind::File).next().is_none() {
+                self.report(Code::E073, path, "an empty directory");
             } else {
-                self.report(Code::E085, &way.path, "the directory is not an object and leads to none");
+                self.report(Code::E085, path, "the directory is not an object and leads to none");
             }
-            let is_top = !way.path.contains('/');
+            let is_top = !path.contains('/');
             if is_top {
-                self.report(Code::E088, &way.path, "the directory leads to no object");
+                self.report(Code::E088, path, "the directory leads to no object");
             }
         }
     }
@@ -182,33 +158,19 @@ impl Walk<'_> {
     }
 }
 
-impl Iterator for Walk<'_> {
+impl Iterator for Ways<'_> {
     type Item = Result<String>;
 
     fn next(&mut self) -> Option<Result<String>> {
         loop {
-            let way = self.open.last_mut()?;
-            let Some(name) = way.left.pop() else {
-                if let Some(way) = self.open.pop() {
-                    self.leave(&way);
+            match self.walk.next(self.storage)? {
+                Ok(Found::Object(path)) => {
+                    self.mix(&path);
+                    return Some(Ok(path));
                 }
-                continue;
-            };
-            let path = join(&way.path, &name);
-            let entries = match self.storage.list(&path) {
-                Ok(entries) => entries,
-                Err(error) => return Some(Err(Error::io(path)(error))),
-            };
-            if is_object_root(&entries) {
-                way.objects += 1;
-                self.mix(&path);
-                return Some(Ok(path));
+                Ok(Found::Way(path, entries)) => self.way(&path, &entries),
+                Err(error) => return Some(Err(error)),
             }
-            for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Other) {
-                let what = "a link, or something else that is neither file nor directory";
-                self.report(Code::E090, &join(&path, &entry.name), what);
-            }
-            self.open.push(Way::new(path, entries));
         }
     }
 }

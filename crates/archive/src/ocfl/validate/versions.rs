@@ -5,6 +5,7 @@ use super::content::Content;
 use super::object::{has_file, sidecar};
 use crate::ocfl::inventory::{Inventory, Parsed, Version};
 use crate::ocfl::problem::Code;
+use crate::ocfl::remains;
 use crate::ocfl::sidecar::{INVENTORY, INVENTORY_BYTES, join};
 use crate::ocfl::version::SpecVersion;
 use crate::storage::{Entry, EntryKind, Storage};
@@ -51,7 +52,8 @@ pub(super) fn check(
             problems.add(Code::E103, &directory, format!("OCFL {spec}, after a version of OCFL {before}"));
         }
         newest_spec = newest_spec.max(spec);
-        let has_content = version_entries(&directory, &entries, algorithm.as_deref(), root, problems);
+        let goes = remains::is_going(storage, version.number());
+        let has_content = version_entries(&directory, &entries, algorithm.as_deref(), goes, root, problems);
         content_directories.push((name, directory, has_content));
     }
     // Only now is it known what every inventory expects of each file.
@@ -90,7 +92,7 @@ fn newest_inventory(
             let algorithm = other.unwrap_or_else(|| root.algorithm().name().to_owned());
             sidecar(storage, directory, entries, Some(&algorithm), &bytes, problems);
         }
-        Err(error) => problems.add(Code::E064, &path, format!("cannot be read: {error}")),
+        Err(error) => problems.unreadable(Code::E064, &path, &error),
     }
 }
 
@@ -108,7 +110,7 @@ fn earlier_inventory(
     let bytes = match storage.read(&path, INVENTORY_BYTES) {
         Ok(bytes) => bytes,
         Err(error) => {
-            problems.add(Code::E033, &path, format!("cannot be read: {error}"));
+            problems.unreadable(Code::E033, &path, &error);
             return (None, None);
         }
     };
@@ -217,6 +219,7 @@ fn version_entries(
     directory: &str,
     entries: &[Entry],
     algorithm: Option<&str>,
+    goes: bool,
     root: &Inventory,
     problems: &mut Problems,
 ) -> bool {
@@ -228,7 +231,8 @@ fn version_entries(
             EntryKind::Directory => problems.add(Code::W002, &path, "a directory beside the content directory"),
             EntryKind::File => {
                 let of = entry.name.strip_prefix("inventory.json.");
-                if entry.name != INVENTORY && (of.is_none() || of != algorithm) {
+                let is_left = goes && of.is_some() && !has_file(entries, INVENTORY);
+                if entry.name != INVENTORY && !is_left && (of.is_none() || of != algorithm) {
                     problems.add(Code::E015, &path, "a file that does not belong in a version directory");
                 }
             }

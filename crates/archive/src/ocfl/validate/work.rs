@@ -14,7 +14,7 @@ use crate::ocfl::error::{Error, Result};
 use crate::ocfl::pass::Pass;
 use crate::ocfl::problem::{Code, Problem};
 use crate::ocfl::version::SpecVersion;
-use crate::storage::Storage;
+use crate::storage::{self, Storage};
 
 /// How many files, and how many bytes, a thread takes at once.
 const BATCH_FILES: usize = 64;
@@ -25,10 +25,12 @@ const PROGRESS_BYTES: u64 = 16 << 20;
 type Objects<'a> = dyn Iterator<Item = Result<String>> + Send + 'a;
 
 /// What the objects gave.
+#[derive(Default)]
 pub(super) struct Outcome {
     pub(super) problems: Vec<Problem>,
     pub(super) checked: Progress,
     pub(super) invalid_objects: u64,
+    pub(super) archived_files: u64,
     /// The path and id of every object that has one.
     pub(super) ids: Vec<(String, String)>,
 }
@@ -38,7 +40,8 @@ impl Outcome {
         let mut problems = self.problems;
         problems.sort_unstable();
         problems.dedup();
-        Report { problems, checked: self.checked, invalid_objects: self.invalid_objects }
+        let Outcome { checked, invalid_objects, archived_files, .. } = self;
+        Report { problems, checked, invalid_objects, archived_files }
     }
 }
 
@@ -49,8 +52,8 @@ pub(super) fn run(
     options: &ValidateOptions<'_>,
     root_spec: Option<SpecVersion>,
 ) -> Result<Outcome> {
-    let threads = options.threads.or_else(|| thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-    let outcome = Outcome { problems: Vec::new(), checked: Progress::default(), invalid_objects: 0, ids: Vec::new() };
+    let threads = options.threads.unwrap_or_else(|| storage::threads(storage));
+    let outcome = Outcome::default();
     let work = Work {
         storage,
         options,
@@ -164,15 +167,15 @@ impl Work<'_, '_> {
     }
 
     fn inspect(&self, path: String) {
-        let Inspected { id, head, spec, problems, checks } = inspect(self.storage, &path);
-        let mut problems = Problems { list: problems };
+        let Inspected { id, head, spec, problems, archived, checks } = inspect(self.storage, &path);
+        let mut problems = Problems { list: problems, archived };
         if let (Some(root), Some(object)) = (self.root_spec, spec)
             && object > root
         {
             problems.add(Code::E081, &path, format!("OCFL {object} in a storage root of OCFL {root}"));
         }
         let checks = if self.options.hash { checks } else { Vec::new() };
-        let report = ObjectReport { path, id, head, problems: problems.list };
+        let report = ObjectReport { path, id, head, problems: problems.list, archived_files: problems.archived };
         let object = Arc::new(OpenObject {
             report: Mutex::new(report),
             checks,
@@ -194,13 +197,15 @@ impl Work<'_, '_> {
 
     fn hash(&self, object: &OpenObject, from: usize, to: usize, pass: &mut Pass) {
         let checks = object.checks.get(from..to).unwrap_or_default();
-        let mut found = Vec::new();
+        let mut found = Problems::default();
         for check in checks {
-            found.extend(check.run(self.storage, pass, &|bytes| self.tell(bytes)));
+            check.run(self.storage, pass, &|bytes| self.tell(bytes), &mut found);
             self.files.fetch_add(1, Ordering::Relaxed);
         }
-        if !found.is_empty() {
-            object.report.lock().unwrap_or_else(PoisonError::into_inner).problems.extend(found);
+        if !found.list.is_empty() || found.archived > 0 {
+            let mut report = object.report.lock().unwrap_or_else(PoisonError::into_inner);
+            report.problems.extend(found.list);
+            report.archived_files += found.archived;
         }
         if object.done.fetch_add(checks.len(), Ordering::AcqRel) + checks.len() == object.checks.len() {
             self.finish(object);
@@ -216,6 +221,7 @@ impl Work<'_, '_> {
             tell(&report);
         }
         let problems = std::mem::take(&mut report.problems);
+        let archived_files = report.archived_files;
         let named = report.id.take().filter(|_| self.keeps_ids).map(|id| (report.path.clone(), id));
         drop(report);
         self.objects.fetch_add(1, Ordering::Relaxed);
@@ -224,6 +230,7 @@ impl Work<'_, '_> {
         }
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.outcome.invalid_objects += u64::from(has_errors(&problems));
+        queue.outcome.archived_files += archived_files;
         queue.outcome.problems.extend(problems);
         queue.outcome.ids.extend(named);
     }

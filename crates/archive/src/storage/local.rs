@@ -1,73 +1,13 @@
-//! Where a storage root's bytes lie: one small trait, and its implementation on the local file system.
-//!
-//! Paths are relative to the root, parts joined by `/`, `""` for the root itself. A path that is absolute, or has
-//! an empty part, `.` or `..`, is refused before the back end sees it, and no symbolic link is followed.
+//! A storage root in a directory of the local file system.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::{Condition, Entry, EntryKind, Revision, Storage, check, join};
+use crate::digest::{Algorithm, Hasher};
 use crate::publish;
-
-/// What a directory holds under one name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The name, without the directory.
-    pub name: String,
-    /// Whether it is a file, a directory or neither.
-    pub kind: EntryKind,
-    /// The length of a file in bytes; 0 otherwise.
-    pub len: u64,
-}
-
-/// The kind of an [`Entry`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EntryKind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link, socket, device or anything else that a storage root must not hold.
-    Other,
-}
-
-/// A place that holds a storage root.
-pub trait Storage: Send + Sync {
-    /// What `directory` holds, sorted by name. `NotFound` when there is no such directory.
-    fn list(&self, directory: &str) -> io::Result<Vec<Entry>>;
-
-    /// What lies under `path`, if anything does.
-    fn entry(&self, path: &str) -> io::Result<Option<Entry>>;
-
-    /// The bytes of a file from `range.start` up to `range.end`, or to the end of the file if that comes first.
-    fn open(&self, path: &str, range: Range<u64>) -> io::Result<Box<dyn Read + Send>>;
-
-    /// Writes a small file in place of what was there: readers see the old bytes or the new ones.
-    fn write(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
-
-    /// Moves a complete and synced local directory under `path`, which must not exist: it appears whole or not at
-    /// all. `AlreadyExists` when the name is taken. Directories above it are created.
-    fn publish(&self, staged: &Path, path: &str) -> io::Result<()>;
-
-    /// Moves what lies under `path` to a local directory that must not exist, all at once, and removes the
-    /// directories above it that are then empty (not the root). Nobody finds it under `path` any more then.
-    fn withdraw(&self, path: &str, to: &Path) -> io::Result<()>;
-
-    /// Removes `path` with all below it, and the directories above it that are then empty (not the root).
-    fn remove(&self, path: &str) -> io::Result<()>;
-
-    /// The whole of a small file; `InvalidData` when it is longer than `limit` bytes.
-    fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.open(path, 0..limit.saturating_add(1))?.read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > limit {
-            let message = format!("{path} is longer than the {limit} bytes that are allowed for it");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-        }
-        Ok(bytes)
-    }
-}
 
 /// A storage root in a directory of the local file system.
 #[derive(Debug)]
@@ -165,6 +105,29 @@ impl Storage for LocalStorage {
         Ok(entries)
     }
 
+    fn list_below(&self, directory: &str, found: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
+        let mut open = vec![String::new()];
+        while let Some(below) = open.pop() {
+            let path = if below.is_empty() { directory.to_owned() } else { join(directory, &below) };
+            let entries = match self.list(&path) {
+                Ok(entries) => entries,
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for entry in entries {
+                let path = join(&below, &entry.name);
+                match entry.kind {
+                    EntryKind::Directory => open.push(path),
+                    EntryKind::File => found(&path, entry.len),
+                    EntryKind::Other => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn entry(&self, path: &str) -> io::Result<Option<Entry>> {
         let metadata = match std::fs::symlink_metadata(self.full(path)?) {
             Ok(metadata) => metadata,
@@ -192,12 +155,33 @@ impl Storage for LocalStorage {
         Ok(Box::new(file.take(range.end.saturating_sub(range.start))))
     }
 
-    fn write(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+    fn moves_directories(&self) -> bool {
+        true
+    }
+
+    fn read_revision(&self, path: &str, limit: u64) -> io::Result<(Vec<u8>, Revision)> {
+        let bytes = self.read(path, limit)?;
+        let revision = revision_of(&bytes);
+        Ok((bytes, revision))
+    }
+
+    /// The condition holds against writers who keep to the object's lock: between the look and the write there is
+    /// a moment.
+    fn write(&self, path: &str, bytes: &[u8], condition: Condition<'_>) -> io::Result<()> {
         let full = self.full(path)?;
         if let Some(parent) = full.parent() {
             publish::create_directories(parent)?;
         }
-        publish::write_file(&full, bytes)
+        match condition {
+            Condition::None => publish::write_file(&full, bytes),
+            Condition::Absent => publish::write_new_file(&full, bytes),
+            Condition::Unchanged(expected) => match self.read(path, u64::MAX) {
+                Ok(found) if revision_of(&found) == *expected => publish::write_file(&full, bytes),
+                Ok(_) => Err(super::changed(path)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Err(super::changed(path)),
+                Err(error) => Err(error),
+            },
+        }
     }
 
     fn publish(&self, staged: &Path, path: &str) -> io::Result<()> {
@@ -244,10 +228,8 @@ impl Storage for LocalStorage {
     }
 }
 
-fn check(path: &str) -> io::Result<()> {
-    if path.is_empty() || path.split('/').all(|part| !matches!(part, "" | "." | "..")) {
-        return Ok(());
-    }
-    let message = format!("{path:?} is not a path inside a storage root");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+fn revision_of(bytes: &[u8]) -> Revision {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    hasher.update(bytes);
+    Revision::new(hasher.finish().to_string())
 }
