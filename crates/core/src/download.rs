@@ -16,6 +16,7 @@ use crate::db::{DatabaseError, deliveries, orders, packages};
 use crate::fixity;
 use crate::installation::Installation;
 use crate::time::Timestamp;
+use crate::trace;
 
 /// Pieces that wait for a slow client; each is as long as the distance of checkpoints.
 const PIECES_AHEAD: usize = 1;
@@ -74,6 +75,7 @@ pub struct Download {
     /// When it was delivered.
     pub delivered: Timestamp,
     package_id: String,
+    order_id: String,
     opened: Opened,
     installation: Arc<Installation>,
 }
@@ -110,6 +112,7 @@ impl Downloads {
             checksum: file.checksum,
             delivered: delivery.created,
             package_id: package.id,
+            order_id: order.id,
             opened,
             installation: Arc::clone(&self.installation),
         })
@@ -175,7 +178,7 @@ impl Download {
         let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
         let download = self.clone();
         let runtime = tokio::runtime::Handle::current();
-        let span = tracing::Span::current();
+        let span = trace::download(&self.order_id, range.end.saturating_sub(range.start));
         tokio::task::spawn_blocking(move || {
             let _entered = span.enter();
             if let Err(failure) = download.send(range, &sender) {

@@ -19,6 +19,22 @@ pub fn is_id(text: &str) -> bool {
     text.len() == ID_CHARACTERS && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
+/// The number that an identifier from [`new_id`] stands for.
+pub fn to_number(id: &str) -> Option<u128> {
+    if id.len() != ID_CHARACTERS {
+        return None;
+    }
+    id.bytes().try_fold(0_u128, |number, byte| {
+        let digit = ALPHABET.iter().position(|known| *known == byte)?;
+        number.checked_mul(62)?.checked_add(digit as u128)
+    })
+}
+
+/// The identifier of an order's trace: the order's own, as 32 hexadecimal digits.
+pub fn trace_id(order_id: &str) -> String {
+    format!("{:032x}", to_number(order_id).unwrap_or_default())
+}
+
 fn encode(mut number: u128) -> String {
     let mut characters = [b'0'; ID_CHARACTERS];
     for character in characters.iter_mut().rev() {
@@ -97,6 +113,11 @@ mod tests {
         assert_eq!(encode(0), "0000000000000000000000");
         assert_eq!(encode(61), "000000000000000000000z");
         assert_eq!(encode(u128::MAX), "7n42DGM5Tflk9n8mt7Fhc7");
+        assert_eq!(to_number("7n42DGM5Tflk9n8mt7Fhc7"), Some(u128::MAX));
+        assert_eq!(trace_id("7n42DGM5Tflk9n8mt7Fhc7"), "f".repeat(32));
+        for wrong in ["", "7n42DGM5Tflk9n8mt7Fhc8", "000000000000000000000", "00000000000000000000-0"] {
+            assert_eq!(to_number(wrong), None, "{wrong}");
+        }
         let ids: Vec<String> = (0..1000).map(|_| new_id()).collect();
         assert!(ids.is_sorted() && ids.iter().all(|id| is_id(id)));
         assert!(!is_id("") && !is_id("0000000000000000000000x") && !is_id("../../../../../../../.."));
@@ -110,6 +131,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn numbers_come_back_from_their_ids(number in any::<u128>()) {
+            prop_assert_eq!(to_number(&encode(number)), Some(number));
+        }
+
         #[test]
         fn contract_and_object_come_back_from_the_ocfl_id(contract_id in ".{1,20}", object_id in ".{1,40}") {
             let id = ocfl_id(&contract_id, &object_id);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tracing::info;
+use tracing::{Instrument as _, info};
 
 use crate::caller::{Caller, Role};
 use crate::db::deliveries::Delivery;
@@ -150,7 +150,7 @@ impl Intake {
             delivered: None,
             failure: None,
         };
-        self.order_store(&order).await?;
+        self.order_store(&order).instrument(trace::intake(&order)).await?;
         meter::order_received();
         info!(order_id = %order.id, package_id = %order.package_id, client_id = %order.client_id, "order received");
         self.installation.wake_workers();

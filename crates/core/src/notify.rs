@@ -14,7 +14,7 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, info, info_span, warn};
+use tracing::{Instrument as _, info, warn};
 use url::Url;
 
 use crate::db::deliveries::Delivery;
@@ -29,6 +29,7 @@ use crate::meter;
 use crate::secret::{Secret, SecretError};
 use crate::settings::backoff;
 use crate::time::Timestamp;
+use crate::trace;
 
 /// How many notices are sent at the same time.
 const SENT_AT_ONCE: usize = 16;
@@ -105,7 +106,7 @@ impl Notifier {
             match self.claim().await {
                 Ok(Some(lease)) => {
                     let notifier = self.clone();
-                    let span = info_span!("notice", notice_id = %lease.id, order_id = %lease.order_id);
+                    let span = trace::notice(&lease);
                     let send = async move {
                         notifier.attempt(lease).await;
                         drop(turn);

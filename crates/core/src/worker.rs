@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, error, info, info_span, warn};
+use tracing::{Instrument as _, error, info, warn};
 
 use crate::db::orders::{Failure, FailureCode};
 use crate::db::steps::{Lease, StepEnd};
@@ -73,7 +73,7 @@ impl Worker {
         };
         // Several steps may have become ready at once, and each call wakes one slot.
         self.installation.wake_own_worker();
-        let span = info_span!("step", kind = %lease.kind, order_id = %lease.order_id, attempt = lease.attempt);
+        let span = trace::step(&lease);
         self.work(lease, give_back).instrument(span).await;
         Ok(true)
     }

@@ -12,3 +12,4 @@ pub mod log;
 pub mod metrics;
 pub mod serve;
 pub mod signin;
+pub mod telemetry;

@@ -34,11 +34,13 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
     let first = lease.attempt == 1;
     let began = Instant::now();
     let preparing = meter::preparing(order.size_bytes);
-    let verifying = tokio::task::spawn_blocking(move || match verify(&context, &package, version, &holding) {
-        Err(StepError::Final { damage: Some(_), failure, .. }) if first => Err(second_look(&context, &failure)),
-        verified => verified,
-    })
-    .await;
+    let span = trace::verification(&order);
+    let verifying =
+        tokio::task::spawn_blocking(move || match span.in_scope(|| verify(&context, &package, version, &holding)) {
+            Err(StepError::Final { damage: Some(_), failure, .. }) if first => Err(second_look(&context, &failure)),
+            verified => verified,
+        })
+        .await;
     let prepared = verifying.map_err(|error| StepError::Passing(error.to_string()))??;
     drop(preparing);
     let bytes: u64 = prepared.iter().map(|(_, prepared)| prepared.len).sum();

@@ -23,7 +23,7 @@ pub(crate) struct ServeArguments {
 pub(crate) async fn run(arguments: ServeArguments, output: Output) -> anyhow::Result<()> {
     let listen = arguments.listen.map(|listen| ("server.listen".to_owned(), listen.to_string()));
     let settings = Settings::load(&arguments.local.sources(listen.into_iter().collect())?)?;
-    log::start(&settings.log)?;
+    let telemetry = log::start(&settings)?;
     let shutdown = interrupt::watch("stopping: running answers and steps are finished; again to stop at once")?;
     let serving = serve::serve(settings, shutdown).await?;
     // Scripts wait for this line: it comes once connections are taken.
@@ -32,7 +32,9 @@ pub(crate) async fn run(arguments: ServeArguments, output: Output) -> anyhow::Re
     let told = metrics.iter().map(|metrics| format!("metrics at {metrics}\n"));
     let told: String = std::iter::once(format!("listening on {url}\n")).chain(told).collect();
     output.result(&json!({ "listening": url, "metrics": metrics }), &told)?;
-    serving.finished().await
+    let ended = serving.finished().await;
+    telemetry.finish().await;
+    ended
 }
 
 /// The address under which a server can be reached from this machine.

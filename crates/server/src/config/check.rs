@@ -25,6 +25,10 @@ impl Settings {
         found.range("server.stall_timeout_seconds", server.stall_timeout_seconds, 1, 86_400);
         found.range("server.shutdown_seconds", server.shutdown_seconds, 0, 86_400);
         found.range("server.max_connections", server.max_connections as u64, 1, 1 << 20);
+        let telemetry = &self.telemetry;
+        found.url("telemetry.otlp_endpoint", &telemetry.otlp_endpoint);
+        found.unless((0.0..=1.0).contains(&telemetry.ratio), "telemetry.ratio", "is not between 0 and 1");
+        found.unless(!telemetry.service_name.is_empty(), "telemetry.service_name", "name the service");
         let metrics = &self.metrics;
         found.unless(
             metrics.listen.is_empty() || metrics.address().is_some(),

@@ -193,6 +193,7 @@ fn typed(key: &Key, text: &str) -> Result<Value, String> {
         Value::Integer(_) => {
             text.trim().parse().map(Value::Integer).map_err(|_| format!("{text:?} is not a whole number"))
         }
+        Value::Float(_) => text.trim().parse().map(Value::Float).map_err(|_| format!("{text:?} is not a number")),
         Value::Boolean(_) => {
             text.trim().parse().map(Value::Boolean).map_err(|_| format!("{text:?} is neither true nor false"))
         }

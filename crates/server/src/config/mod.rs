@@ -48,6 +48,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Figures for Prometheus.
     pub metrics: MetricsSettings,
+    /// Traces for OpenTelemetry.
+    pub telemetry: TelemetrySettings,
 }
 
 /// The listener and what it takes from clients.
@@ -250,6 +252,27 @@ impl MetricsSettings {
     /// The address to listen on, if there is one.
     pub fn address(&self) -> Option<SocketAddr> {
         self.listen.parse().ok()
+    }
+}
+
+/// Traces for OpenTelemetry.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetrySettings {
+    /// The collector; empty for none.
+    pub otlp_endpoint: String,
+    /// The name under which the collector knows this program.
+    pub service_name: String,
+    /// How much of all orders is traced, from 0 to 1.
+    pub ratio: f64,
+}
+
+impl TelemetrySettings {
+    /// Where traces are sent, if they are.
+    pub fn traces_url(&self) -> Option<String> {
+        let endpoint = self.otlp_endpoint.trim_end_matches('/');
+        let whole = endpoint.ends_with("/v1/traces");
+        (!endpoint.is_empty()).then(|| if whole { endpoint.to_owned() } else { format!("{endpoint}/v1/traces") })
     }
 }
 

@@ -9,7 +9,7 @@ use axum::response::Response;
 use tracing::Instrument;
 
 use super::listener::Peer;
-use crate::metrics;
+use crate::{metrics, telemetry};
 
 /// The header with the id, in both directions.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,7 +29,7 @@ pub async fn trace_request(mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| info.0.0.ip().to_string());
     let running = metrics::request(&method, route.clone());
-    let span = tracing::info_span!("request", request_id = %id);
+    let span = tracing::info_span!("request", request_id = %id, traceparent = traceparent(&request));
     async move {
         let mut response = next.run(request).await;
         if let Ok(value) = HeaderValue::from_str(&id) {
@@ -49,6 +49,12 @@ pub async fn trace_request(mut request: Request, next: Next) -> Response {
     }
     .instrument(span)
     .await
+}
+
+/// The trace that the client's request belongs to, if it says so in the standard's words.
+fn traceparent(request: &Request) -> Option<&str> {
+    let text = request.headers().get("traceparent")?.to_str().ok()?;
+    telemetry::traceparent(text).map(|_| text)
 }
 
 /// The id that the client or a proxy gave, if it is short and plain enough to stand in a log.
