@@ -26,17 +26,16 @@ pub(crate) struct Figures {
     pub(crate) oldest_notice: Option<Timestamp>,
 }
 
-/// The unfinished steps by kind, state and priority. A test looks at its plan.
-pub(crate) const STEPS: &str =
+/// The unfinished steps by kind, state and priority.
+const STEPS: &str =
     "SELECT kind, state, CASE WHEN rank <= 33 THEN 'low' WHEN rank <= 66 THEN 'normal' ELSE 'high' END AS priority,
          COUNT(*) AS n, MIN(created) AS oldest
      FROM steps WHERE state IN ('ready', 'waiting', 'leased', 'dead') GROUP BY 1, 2, 3";
 /// The packages by state, with those that were never verified, and the oldest verification.
-pub(crate) const PACKAGES: &str =
-    "SELECT state, COUNT(*) AS n, COUNT(*) - COUNT(verified) AS never, MIN(verified) AS oldest
+const PACKAGES: &str = "SELECT state, COUNT(*) AS n, COUNT(*) - COUNT(verified) AS never, MIN(verified) AS oldest
      FROM packages GROUP BY state";
 /// The pending notices.
-pub(crate) const NOTICES: &str = "SELECT COUNT(*) AS n, MIN(created) AS oldest FROM notices WHERE state = 'pending'";
+const NOTICES: &str = "SELECT COUNT(*) AS n, MIN(created) AS oldest FROM notices WHERE state = 'pending'";
 
 /// Reads all of it.
 pub(crate) async fn read(database: &Database) -> Result<Figures, DatabaseError> {
@@ -61,4 +60,31 @@ pub(crate) async fn read(database: &Database) -> Result<Figures, DatabaseError> 
         found.oldest_notice = row.time_or_null("oldest")?;
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Place, Statement};
+
+    #[tokio::test]
+    async fn everything_is_read_from_an_index_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = Database::open(&Place::File(directory.path().join("dipper.db"))).await.expect("opened");
+        for query in [STEPS, PACKAGES, NOTICES] {
+            let plan =
+                database.rows(Statement::assembled(format!("EXPLAIN QUERY PLAN {query}"))).await.expect("a plan");
+            let plan: Vec<String> = plan.iter().map(|row| row.text("detail").expect("text")).collect();
+            assert!(plan[0].contains("COVERING INDEX"), "{query}: {plan:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_catalogue_has_figures_too() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = Database::open(&Place::File(directory.path().join("dipper.db"))).await.expect("opened");
+        let found = read(&database).await.expect("read");
+        assert!(found.steps.is_empty() && found.packages.is_empty());
+        assert_eq!((found.notices_pending, found.oldest_notice, found.oldest_verification), (0, None, None));
+    }
 }

@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 3] = [
     (
         1,
         "catalogue",
@@ -21,6 +21,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 2] = [
         "installation",
         include_str!("../../migrations/sqlite/0002_installation.sql"),
         include_str!("../../migrations/postgres/0002_installation.sql"),
+    ),
+    (
+        3,
+        "figures",
+        include_str!("../../migrations/sqlite/0003_figures.sql"),
+        include_str!("../../migrations/postgres/0003_figures.sql"),
     ),
 ];
 
