@@ -12,7 +12,7 @@ use crate::db::contracts::Client;
 use crate::db::events::Event;
 use crate::db::notices::{Attempt, Notice};
 use crate::db::packages::{Package, Version};
-use crate::db::steps::StepCount;
+use crate::db::steps::{HeldStep, StepCount};
 use crate::db::webhooks::Webhook;
 use crate::db::{DatabaseError, contracts, events, notices, packages, steps, webhooks};
 use crate::egress::{Allowed, Refusal};
@@ -300,6 +300,11 @@ impl Administration {
     /// How many steps are ready, waiting, leased or dead, and how old the oldest of each is.
     pub async fn step_counts(&self) -> Result<Vec<StepCount>> {
         Ok(steps::counts(&self.installation.database).await?)
+    }
+
+    /// The steps that are being worked on, at most `limit`, those that were claimed first at the top.
+    pub async fn step_held(&self, limit: u32) -> Result<Vec<HeldStep>> {
+        Ok(steps::held(&self.installation.database, limit).await?)
     }
 
     async fn client_check(&self, id: &str) -> Result<()> {

@@ -164,7 +164,7 @@ impl Intake {
                 return Err(IntakeError::AlreadyOrdered { existing: existing.id });
             }
             let mut transaction = database.begin().await?;
-            match progress::receive(&mut transaction, order).await {
+            match progress::receive(&mut transaction, order, &self.installation.settings).await {
                 Ok(()) => return Ok(transaction.commit().await?),
                 // The index of unfinished orders is the judge. It also makes it safe to ask again after an error at the
                 // commit: the order that was stored all the same is found then.

@@ -29,6 +29,7 @@ pub mod recovery;
 pub mod register;
 pub mod secret;
 pub mod settings;
+pub mod share;
 mod steps;
 pub mod time;
 mod trace;

@@ -24,10 +24,10 @@ pub enum ProgressError {
 }
 
 /// Stores a new order with its first step.
-pub async fn receive(transaction: &mut Transaction, order: &Order) -> Result<(), DatabaseError> {
+pub async fn receive(transaction: &mut Transaction, order: &Order, settings: &Settings) -> Result<(), DatabaseError> {
     orders::insert(transaction, order).await?;
     record(transaction, order, &format!("client {}", order.client_id)).await?;
-    steps::insert(transaction, &order.id, StepKind::Admit, order.rank, order.created).await
+    steps::insert(transaction, order, StepKind::Admit, settings.ageing, order.created).await
 }
 
 /// Applies a signal to an order. `order` is changed only when the order moved.
@@ -57,7 +57,7 @@ pub async fn advance(
     }
     record(transaction, &moved, "").await?;
     match next {
-        OrderState::Queued => steps::insert(transaction, &moved.id, StepKind::Prepare, moved.rank, now).await?,
+        OrderState::Queued => steps::insert(transaction, &moved, StepKind::Prepare, settings.ageing, now).await?,
         state if state.is_finished() => {
             steps::drop_unfinished(transaction, &moved.id, now).await?;
             owe_notices(transaction, &moved, now, settings).await?;

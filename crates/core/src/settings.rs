@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use dipper_archive::digest::Algorithm;
 
+use crate::share::Shares;
+
 /// What becomes one delivered file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
@@ -18,6 +20,13 @@ pub enum Split {
 pub struct Settings {
     /// How many steps are worked on at a time.
     pub worker_count: usize,
+    /// How many bytes the steps that are worked on may have together in one process; 0 for no bound. A larger step is
+    /// worked on alone.
+    pub max_bytes_in_flight: u64,
+    /// How work is divided among contracts.
+    pub shares: Shares,
+    /// How much waiting a point of an order's urgency is worth.
+    pub ageing: Duration,
     /// How long a step belongs to a worker that has stopped reporting.
     pub lease: Duration,
     /// How often a worker reports.
@@ -54,6 +63,9 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             worker_count: std::thread::available_parallelism().map_or(2, usize::from).min(8),
+            max_bytes_in_flight: 0,
+            shares: Shares::default(),
+            ageing: Duration::from_secs(60),
             lease: Duration::from_secs(60),
             heartbeat: Duration::from_secs(15),
             poll: None,

@@ -1,12 +1,14 @@
 //! The worker: claims steps, keeps their leases alive while they run, and records how they end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info, warn};
 
+use crate::db::claims::{self, Claim, Claimed};
 use crate::db::orders::{Failure, FailureCode};
 use crate::db::steps::{Lease, StepEnd};
 use crate::db::{DatabaseError, orders, steps};
@@ -24,15 +26,52 @@ use crate::trace;
 #[derive(Clone, Debug)]
 pub struct Worker {
     installation: Arc<Installation>,
-    holder: Arc<str>,
+    /// Host and process: every slot of this process adds its number.
+    process: Arc<str>,
+    room: Arc<Room>,
+}
+
+/// The bytes of the steps that this process works on.
+#[derive(Debug, Default)]
+struct Room {
+    /// One slot claims at a time, so that what it may take is what it finds.
+    claiming: tokio::sync::Mutex<()>,
+    bytes: AtomicU64,
+}
+
+/// A step of this process that takes room until it is dropped.
+struct Seat<'a> {
+    room: &'a Room,
+    bytes: u64,
+}
+
+impl Room {
+    /// How many bytes another step may have. What is larger than the bound goes alone.
+    fn left(&self, bound_bytes: u64) -> u64 {
+        match self.bytes.load(Ordering::SeqCst) {
+            0 => u64::MAX,
+            _ if bound_bytes == 0 => u64::MAX,
+            taken => bound_bytes.saturating_sub(taken),
+        }
+    }
+
+    fn take(&self, bytes: u64) -> Seat<'_> {
+        self.bytes.fetch_add(bytes, Ordering::SeqCst);
+        Seat { room: self, bytes }
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.room.bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+    }
 }
 
 impl Worker {
     /// A worker that is known to other processes by host and process.
     pub fn new(installation: Arc<Installation>) -> Worker {
-        let host = host_name();
-        let holder = format!("{host}:{}", std::process::id()).into();
-        Worker { installation, holder }
+        let process = format!("{}:{}", host_name(), std::process::id()).into();
+        Worker { installation, process, room: Arc::default() }
     }
 
     /// Works until it is told to stop. Steps that run then have until `deadline` after that to finish; what is
@@ -54,7 +93,7 @@ impl Worker {
 
     async fn slot(&self, slot: usize, stop: CancellationToken, give_back: CancellationToken) {
         while !stop.is_cancelled() {
-            match self.run_one(&give_back).await {
+            match self.turn(slot, &give_back).await {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => warn!(slot, %error, "the queue could not be read"),
@@ -68,29 +107,50 @@ impl Worker {
 
     /// Claims one step and does it to its end; `false` when there was none. Tests drive the worker by hand with it.
     pub async fn run_one(&self, give_back: &CancellationToken) -> Result<bool, DatabaseError> {
-        let Some(lease) = self.claim().await? else {
+        self.turn(0, give_back).await
+    }
+
+    async fn turn(&self, slot: usize, give_back: &CancellationToken) -> Result<bool, DatabaseError> {
+        let Some((lease, seat)) = self.claim(slot).await? else {
             return Ok(false);
         };
         // Several steps may have become ready at once, and each call wakes one slot.
         self.installation.wake_own_worker();
         let span = trace::step(&lease);
         self.work(lease, give_back).instrument(span).await;
+        drop(seat);
+        if self.installation.settings.shares.has_bounds() {
+            // What its contract was kept from may be for another process.
+            self.installation.wake_workers();
+        }
         Ok(true)
     }
 
-    async fn claim(&self) -> Result<Option<Lease>, DatabaseError> {
-        let installation = &self.installation;
-        let now = installation.clock.now();
-        // Looking costs no write lock.
-        if !steps::any_claimable(&installation.database, now).await? {
+    async fn claim(&self, slot: usize) -> Result<Option<(Lease, Seat<'_>)>, DatabaseError> {
+        let Installation { database, clock, settings, .. } = self.installation.as_ref();
+        let _alone = self.room.claiming.lock().await;
+        let now = clock.now();
+        // Looking costs no lock.
+        let outlook = claims::outlook(database, now).await?;
+        if outlook.due {
+            claims::sweep(database, now).await?;
+        } else if !outlook.ready {
+            if !outlook.held {
+                claims::settle(database).await?;
+            }
             return Ok(None);
         }
-        let mut transaction = installation.database.begin().await?;
-        steps::sweep(&mut transaction, now).await?;
-        let until = now.plus(installation.settings.lease);
-        let lease = steps::claim(&mut transaction, &self.holder, now, until).await?;
-        transaction.commit().await?;
-        Ok(lease)
+        let claim = Claim {
+            holder: &format!("{}:{slot}", self.process),
+            now,
+            until: now.plus(settings.lease),
+            room_bytes: self.room.left(settings.max_bytes_in_flight),
+            shares: &settings.shares,
+        };
+        match claims::claim(database, &claim).await? {
+            Claimed::Step(lease, bytes) => Ok(Some((lease, self.room.take(bytes)))),
+            Claimed::NoRoom | Claimed::Nothing => Ok(None),
+        }
     }
 
     async fn work(&self, lease: Lease, give_back: &CancellationToken) {
@@ -227,4 +287,23 @@ fn outcome(result: &Result<(), StepError>, may_repeat: bool) -> StepOutcome {
 
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_what_others_leave_and_a_large_step_goes_alone() {
+        let room = Room::default();
+        assert_eq!((room.left(100), room.left(0)), (u64::MAX, u64::MAX));
+        let one = room.take(60);
+        assert_eq!((room.left(100), room.left(0)), (40, u64::MAX));
+        let large = room.take(500);
+        assert_eq!(room.left(100), 0);
+        drop(one);
+        assert_eq!(room.left(100), 0);
+        drop(large);
+        assert_eq!(room.left(100), u64::MAX);
+    }
 }

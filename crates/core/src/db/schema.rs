@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 4] = [
     (
         1,
         "catalogue",
@@ -27,6 +27,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 3] = [
         "figures",
         include_str!("../../migrations/sqlite/0003_figures.sql"),
         include_str!("../../migrations/postgres/0003_figures.sql"),
+    ),
+    (
+        4,
+        "shares",
+        include_str!("../../migrations/sqlite/0004_shares.sql"),
+        include_str!("../../migrations/postgres/0004_shares.sql"),
     ),
 ];
 

@@ -1,9 +1,13 @@
-//! Steps: the queue. A step is claimed under a lease; each claim raises its fence, and nothing that a former holder
-//! writes passes the fence.
+//! Steps: the queue. A step is claimed under a lease (`claims.rs`); each claim raises its fence, and nothing that a
+//! former holder writes passes the fence.
 
-use crate::db::{Database, DatabaseError, Row, Transaction, sql};
+use std::time::Duration;
+
+use crate::db::orders::Order;
+use crate::db::{Database, DatabaseError, Transaction, sql};
 use crate::ids;
 use crate::named::named;
+use crate::share;
 use crate::time::Timestamp;
 
 /// The kinds of steps.
@@ -16,6 +20,16 @@ pub enum StepKind {
 }
 
 named!(StepKind, "kind of step": Admit => "admit", Prepare => "prepare");
+
+impl StepKind {
+    /// Whether it reads the content of the package, and so costs by its size.
+    pub fn reads_content(self) -> bool {
+        match self {
+            StepKind::Admit => false,
+            StepKind::Prepare => true,
+        }
+    }
+}
 
 /// A step that this process has claimed.
 #[derive(Clone, Debug)]
@@ -43,55 +57,48 @@ pub struct StepCount {
     pub oldest: Timestamp,
 }
 
-/// Adds a step that can be claimed at once.
+/// A step that is being worked on, for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldStep {
+    /// Host, process and slot.
+    pub holder: String,
+    /// What is being done.
+    pub kind: StepKind,
+    /// For which order.
+    pub order_id: String,
+    /// On which contract.
+    pub contract_id: String,
+    /// The bytes that it reads.
+    pub size_bytes: u64,
+    /// Which attempt it is, from 1.
+    pub attempt: i64,
+    /// When it was claimed.
+    pub claimed: Timestamp,
+    /// When the lease runs out unless it is renewed.
+    pub lease_until: Timestamp,
+}
+
+/// Adds a step of an order that can be claimed at once. `ageing` is what a point of urgency is worth in waiting.
 pub async fn insert(
     transaction: &mut Transaction,
-    order_id: &str,
+    order: &Order,
     kind: StepKind,
-    rank: i64,
+    ageing: Duration,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
-    let insert = "INSERT INTO steps (id, order_id, kind, state, rank, run_after, lease_until, fence, attempts, created,
-                      updated)
-                  VALUES ($1, $2, $3, 'ready', $4, $5, 0, 0, 0, $5, $5)";
-    let statement = sql(insert).bind(ids::new_id()).bind(order_id).bind(kind.name()).bind(rank).bind(now);
+    let insert = "INSERT INTO steps (id, order_id, contract_id, kind, state, rank, size_bytes, turn_at, run_after,
+                      lease_until, fence, attempts, created, updated)
+                  VALUES ($1, $2, $3, $4, 'ready', $5, $6, $7, $8, 0, 0, 0, $8, $8)";
+    let statement = sql(insert)
+        .bind(ids::new_id())
+        .bind(&order.id)
+        .bind(&order.contract_id)
+        .bind(kind.name())
+        .bind(order.rank)
+        .bind(if kind.reads_content() { order.size_bytes } else { 0 })
+        .bind(share::turn_at(kind, order.created, order.rank, ageing))
+        .bind(now);
     transaction.execute(statement).await.map(|_| ())
-}
-
-/// Makes ready what waited long enough, and what was leased to a worker that has not been heard of since.
-pub async fn sweep(transaction: &mut Transaction, now: Timestamp) -> Result<u64, DatabaseError> {
-    // Rows that somebody holds are being swept, claimed or ended by others.
-    let waited = "UPDATE steps SET state = 'ready', updated = $1
-                  WHERE id IN (SELECT id FROM steps WHERE state = 'waiting' AND run_after <= $1 /* lock */)";
-    let lost = "UPDATE steps SET state = 'ready', updated = $1
-                WHERE id IN (SELECT id FROM steps WHERE state = 'leased' AND lease_until < $1 /* lock */)";
-    let mut changed = transaction.execute(sql(waited).bind(now).skipping_locked()).await?;
-    changed += transaction.execute(sql(lost).bind(now).skipping_locked()).await?;
-    Ok(changed)
-}
-
-/// Claims the most urgent ready step, the oldest order's among equals.
-pub async fn claim(
-    transaction: &mut Transaction,
-    holder: &str,
-    now: Timestamp,
-    until: Timestamp,
-) -> Result<Option<Lease>, DatabaseError> {
-    let update = "UPDATE steps SET state = 'leased', holder = $1, lease_until = $2, fence = fence + 1,
-                      attempts = attempts + 1, updated = $3
-                  WHERE id = (SELECT id FROM steps WHERE state = 'ready' ORDER BY rank DESC, order_id, id LIMIT 1
-                              /* lock */)
-                  RETURNING id, order_id, kind, fence, attempts";
-    let row = transaction.row(sql(update).bind(holder).bind(until).bind(now).skipping_locked()).await?;
-    row.as_ref().map(lease).transpose()
-}
-
-/// Whether the next claim would find a step, without taking the write lock.
-pub async fn any_claimable(database: &Database, now: Timestamp) -> Result<bool, DatabaseError> {
-    let query = "SELECT 1 AS n WHERE EXISTS (SELECT 1 FROM steps WHERE state = 'ready')
-                     OR EXISTS (SELECT 1 FROM steps WHERE state = 'waiting' AND run_after <= $1)
-                     OR EXISTS (SELECT 1 FROM steps WHERE state = 'leased' AND lease_until < $1)";
-    Ok(database.row(sql(query).bind(now)).await?.is_some())
 }
 
 /// When the next claim can find something that it cannot find now: a wait or a lease is over then.
@@ -176,12 +183,24 @@ pub async fn counts(database: &Database) -> Result<Vec<StepCount>, DatabaseError
         .collect()
 }
 
-fn lease(row: &Row) -> Result<Lease, DatabaseError> {
-    Ok(Lease {
-        step_id: row.text("id")?,
-        order_id: row.text("order_id")?,
-        kind: row.parse("kind")?,
-        fence: row.integer("fence")?,
-        attempt: row.integer("attempts")?,
-    })
+/// The steps that are being worked on, those that were claimed first at the top.
+pub async fn held(database: &Database, limit: u32) -> Result<Vec<HeldStep>, DatabaseError> {
+    let query = "SELECT COALESCE(holder, '') AS holder, kind, order_id, contract_id, size_bytes, attempts, updated,
+                     lease_until
+                 FROM steps WHERE state = 'leased' ORDER BY updated, id LIMIT $1";
+    let rows = database.rows(sql(query).bind(limit)).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(HeldStep {
+                holder: row.text("holder")?,
+                kind: row.parse("kind")?,
+                order_id: row.text("order_id")?,
+                contract_id: row.text("contract_id")?,
+                size_bytes: row.count("size_bytes")?,
+                attempt: row.integer("attempts")?,
+                claimed: row.time("updated")?,
+                lease_until: row.time("lease_until")?,
+            })
+        })
+        .collect()
 }

@@ -12,6 +12,7 @@
 #![allow(clippy::duplicate_mod, reason = "the same tests on each database")]
 
 mod postgres;
+mod share_model;
 
 /// Which database a module of tests works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,7 @@ mod on_sqlite {
     mod migrate;
     mod orders;
     mod queue;
+    mod shares;
     mod verify;
 }
 
@@ -44,5 +46,6 @@ mod on_postgres {
     mod orders;
     mod queue;
     mod shared;
+    mod shares;
     mod verify;
 }

@@ -1,6 +1,6 @@
 //! The schema: brought up to date with what is in it, and refused when it is another.
 
-use dipper_core::db::{Database, DatabaseError, Place};
+use dipper_core::db::{Database, DatabaseError, Place, sql};
 use dipper_core::installation::{Installation, InstallationError, Places};
 use dipper_core::settings::Settings;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -50,6 +50,11 @@ async fn a_schema_of_the_first_version_is_brought_up_to_date_with_what_is_in_it(
     assert_eq!(clients.len(), 1);
     let order = dipper_core::db::orders::get(&installation.database, "o1").await.unwrap().unwrap();
     assert_eq!((order.object_id.as_str(), order.version), ("p", 1));
+    let query = "SELECT contract_id, size_bytes, turn_at FROM steps";
+    let step = installation.database.row(sql(query)).await.unwrap().unwrap();
+    let turn = 1 - 50 * 60_000_000;
+    assert_eq!(step.text("contract_id").unwrap(), "2d17");
+    assert_eq!((step.integer("size_bytes").unwrap(), step.integer("turn_at").unwrap()), (1, turn));
 }
 
 /// Runs statements behind the program's back.

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use dipper_core::db::claims::{self, Claim, Claimed};
+use dipper_core::db::deliveries;
 use dipper_core::db::steps::{self, StepEnd};
-use dipper_core::db::{Statement, deliveries};
 use dipper_core::installation::Installation;
 use dipper_core::order::OrderState;
 use dipper_core::settings::Settings;
+use dipper_core::share::Shares;
 use dipper_core::worker::Worker;
 use tokio_util::sync::CancellationToken;
 
@@ -14,12 +16,16 @@ use super::bench::{Bench, CLIENT, places};
 
 async fn claim(bench: &Bench, holder: &str) -> Option<steps::Lease> {
     let now = bench.clock.now();
-    let mut transaction = bench.installation.database.begin().await.unwrap();
-    steps::sweep(&mut transaction, now).await.unwrap();
-    let until = now.plus(bench.installation.settings.lease);
-    let lease = steps::claim(&mut transaction, holder, now, until).await.unwrap();
-    transaction.commit().await.unwrap();
-    lease
+    let database = &bench.installation.database;
+    claims::sweep(database, now).await.unwrap();
+    let settings = &bench.installation.settings;
+    let until = now.plus(settings.lease);
+    let claim = Claim { holder, now, until, room_bytes: u64::MAX, shares: &settings.shares };
+    match claims::claim(database, &claim).await.unwrap() {
+        Claimed::Step(lease, _) => Some(lease),
+        Claimed::NoRoom => panic!("there is room for everything"),
+        Claimed::Nothing => None,
+    }
 }
 
 async fn end(bench: &Bench, lease: &steps::Lease, end: StepEnd) -> bool {
@@ -43,26 +49,6 @@ async fn the_most_urgent_goes_first_and_the_oldest_among_equals() {
         claimed.push(lease.order_id);
     }
     assert_eq!(claimed, expected.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
-}
-
-#[tokio::test]
-async fn claiming_reads_an_index_and_nothing_else() {
-    let bench = Bench::new().await;
-    let query = "SELECT id FROM steps WHERE state = 'ready' ORDER BY rank DESC, order_id, id LIMIT 1";
-    if let Some(database) = &bench.database {
-        // A table without rows is read as a whole.
-        database.psql(
-            "SET session_replication_role = replica; INSERT INTO steps SELECT n::text, n::text, 'admit', 'ready', n % 100, \
-             0, 0, NULL, 0, 0, NULL, 0, 0 FROM generate_series(1, 20000) AS n; ANALYZE steps",
-        );
-        let plan = database.psql(&format!("EXPLAIN {query} FOR UPDATE SKIP LOCKED"));
-        assert!(plan.contains("using steps_ready") && !plan.contains("Sort"), "{plan}");
-        return;
-    }
-    let rows = bench.installation.database.rows(Statement::assembled(format!("EXPLAIN QUERY PLAN {query}"))).await;
-    let plan: Vec<_> = rows.unwrap().iter().map(|row| row.text("detail").unwrap()).collect();
-    assert_eq!(plan.len(), 1, "{plan:?}");
-    assert!(plan[0].contains("USING COVERING INDEX steps_ready") || plan[0].contains("USING INDEX steps_ready"));
 }
 
 #[tokio::test]
@@ -128,7 +114,17 @@ async fn what_is_handed_back_does_not_count_as_an_attempt() {
 
 #[tokio::test]
 async fn workers_that_run_finish_everything_and_stop_when_told() {
-    let bench = Bench::new().await;
+    finish_everything(Settings::default()).await;
+}
+
+#[tokio::test]
+async fn bounds_hold_nothing_up_for_ever() {
+    let shares = Shares { max_steps_per_contract: 1, max_bytes_per_contract: 1, ..Shares::default() };
+    finish_everything(Settings { worker_count: 4, max_bytes_in_flight: 1, shares, ..Settings::default() }).await;
+}
+
+async fn finish_everything(settings: Settings) {
+    let bench = Bench::with(settings).await;
     let mut orders = Vec::new();
     for number in 0..20 {
         let package_id = bench.package(&format!("p{number}")).await;

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dipper_core::db::claims::{self, Claim, Claimed};
 use dipper_core::db::orders::Order;
-use dipper_core::db::{DatabaseError, Place, Server, steps};
+use dipper_core::db::{DatabaseError, Place, Server};
 use dipper_core::installation::{Installation, InstallationError, Places};
 use dipper_core::intake::IntakeError;
 use dipper_core::order::OrderState;
@@ -54,15 +55,14 @@ async fn many_that_claim_at_once_never_claim_the_same_step() {
         claimers.push(tokio::spawn(async move {
             let mut claimed = Vec::new();
             loop {
-                let mut transaction = installation.database.begin().await.unwrap();
-                steps::sweep(&mut transaction, now).await.unwrap();
                 let until = now.plus(Duration::from_secs(60));
-                let lease = steps::claim(&mut transaction, "claimer", now, until).await.unwrap();
-                transaction.commit().await.unwrap();
-                match lease {
-                    Some(lease) => claimed.push(lease),
-                    None if steps::any_claimable(&installation.database, now).await.unwrap() => {}
-                    None => return claimed,
+                let shares = &installation.settings.shares;
+                let claim = Claim { holder: "claimer", now, until, room_bytes: u64::MAX, shares };
+                let claimed_now = claims::claim(&installation.database, &claim).await.unwrap();
+                match claimed_now {
+                    Claimed::Step(lease, _) => claimed.push(lease),
+                    _ if claims::outlook(&installation.database, now).await.unwrap().ready => {}
+                    _ => return claimed,
                 }
             }
         }));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use dipper_core::db::events::Event;
+use dipper_core::db::steps::HeldStep;
 use dipper_core::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -58,11 +59,15 @@ fn event_json(event: &Event) -> Value {
 pub(crate) struct QueueArguments {
     #[command(flatten)]
     local: LocalArguments,
+    /// How many of the steps that are held at the most
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
 }
 
 pub(crate) async fn queue(arguments: QueueArguments, output: Output) -> anyhow::Result<()> {
     let administration = arguments.local.administration(Missing::Refuse).await?;
     let counts = administration.step_counts().await?;
+    let held = administration.step_held(arguments.limit).await?;
     let now = Timestamp::now();
     let mut table = Table::new(&["steps", "how many", "oldest"]);
     let mut listed = Vec::new();
@@ -71,7 +76,39 @@ pub(crate) async fn queue(arguments: QueueArguments, output: Output) -> anyhow::
         table.row(&[&step.state, &step.count, &age(oldest)]);
         listed.push(json!({ "state": step.state, "count": step.count, "oldestSeconds": oldest.as_secs() }));
     }
-    output.result(&json!({ "steps": listed }), &table.text("nothing is waiting"))
+    let mut text = table.text("nothing is waiting");
+    if !held.is_empty() {
+        text.push('\n');
+        text.push_str(&held_text(&held, now));
+    }
+    let held: Vec<_> = held.iter().map(|step| held_json(step, now)).collect();
+    output.result(&json!({ "steps": listed, "held": held }), &text)
+}
+
+/// Who holds what, and for how long.
+fn held_text(held: &[HeldStep], now: Timestamp) -> String {
+    let mut table = Table::new(&["held by", "step", "since", "lease", "attempt", "contract", "order"]);
+    for step in held {
+        let left = step.lease_until.since(now);
+        // A holder that reports keeps its lease ahead of the time.
+        let lease = if left.is_zero() { "run out".to_owned() } else { age(left) };
+        let since = age(now.since(step.claimed));
+        table.row(&[&step.holder, &step.kind, &since, &lease, &step.attempt, &step.contract_id, &step.order_id]);
+    }
+    table.text("")
+}
+
+fn held_json(step: &HeldStep, now: Timestamp) -> Value {
+    json!({
+        "holder": step.holder,
+        "kind": step.kind.name(),
+        "orderId": step.order_id,
+        "contractId": step.contract_id,
+        "sizeBytes": step.size_bytes,
+        "attempt": step.attempt,
+        "heldSeconds": now.since(step.claimed).as_secs(),
+        "leaseUntil": step.lease_until.to_string(),
+    })
 }
 
 /// A duration as people tell it: its two greatest units.

@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::core::MAX_WEIGHT;
 use super::{Problem, Settings, StoreLinks};
 
 impl Settings {
@@ -12,6 +13,7 @@ impl Settings {
         self.check_issuer(&mut found);
         self.check_work(&mut found);
         self.check_store(&mut found);
+        self.check_share(&mut found);
         self.check_names(&mut found);
         found.0
     }
@@ -100,6 +102,23 @@ impl Settings {
         );
     }
 
+    fn check_share(&self, found: &mut Found) {
+        let share = &self.share;
+        found.range("worker.ageing_seconds", self.worker.ageing_seconds, 0, 7 * 86_400);
+        found.range("share.default_weight", share.default_weight.into(), 1, MAX_WEIGHT.into());
+        for (number, entry) in share.weights.iter().enumerate() {
+            let Some((contract_id, _)) = super::core::weight(entry) else {
+                let message =
+                    format!("{entry:?} is not a contract and a weight of 1 to {MAX_WEIGHT}, as in \"2d17=4\"");
+                found.unless(false, "share.weights", &message);
+                continue;
+            };
+            let earlier = share.weights.iter().take(number).filter_map(|earlier| super::core::weight(earlier));
+            let twice = earlier.into_iter().any(|(earlier, _)| earlier == contract_id);
+            found.unless(!twice, "share.weights", &format!("contract {contract_id} has two weights: keep one"));
+        }
+    }
+
     fn check_names(&self, found: &mut Found) {
         let base = &self.dps.base_path;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
@@ -172,6 +191,8 @@ mod tests {
         settings.issuer.jwks_url = "https://login.example.org/keys".to_owned();
         settings.worker.heartbeat_seconds = 40;
         settings.delivery.keep_hours = 1;
+        settings.share.default_weight = 0;
+        settings.share.weights = ["2d17=4", "heavy", "2d17=5"].map(str::to_owned).to_vec();
         settings.dps.base_path = "/oauth2/dps".to_owned();
         settings.egress.allow = vec!["10.0.0.0/33".to_owned(), "ok.example.org".to_owned(), "fe80::/10".to_owned()];
         settings.log.level = "=loud=".to_owned();
@@ -183,6 +204,9 @@ mod tests {
                 "issuer.jwks_url",
                 "worker.heartbeat_seconds",
                 "delivery.keep_hours",
+                "share.default_weight",
+                "share.weights",
+                "share.weights",
                 "dps.base_path",
                 "egress.allow",
                 "log.level",

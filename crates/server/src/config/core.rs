@@ -5,6 +5,7 @@ use std::time::Duration;
 use dipper_archive::digest::Algorithm;
 use dipper_archive::ocfl::layout::{HashedTuples, Layout};
 use dipper_core::installation::Places;
+use dipper_core::share::Shares;
 
 use super::{Checksum, Settings, Split};
 
@@ -14,6 +15,9 @@ const LAYOUTS: [&str; 3] = [
     "0003-hash-and-id-n-tuple-storage-layout",
     "0004-hashed-n-tuple-storage-layout",
 ];
+
+/// A greater weight would leave nothing for the others.
+pub(super) const MAX_WEIGHT: u32 = 1000;
 
 impl Settings {
     /// Where the installation lies.
@@ -33,6 +37,9 @@ impl Settings {
         let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(3600));
         dipper_core::settings::Settings {
             worker_count: self.worker_count(),
+            max_bytes_in_flight: self.worker.max_bytes_in_flight,
+            shares: self.shares(),
+            ageing: Duration::from_secs(self.worker.ageing_seconds),
             lease: Duration::from_secs(self.worker.lease_seconds),
             heartbeat: Duration::from_secs(self.worker.heartbeat_seconds),
             max_attempts: self.worker.max_attempts.into(),
@@ -56,6 +63,25 @@ impl Settings {
             ..dipper_core::settings::Settings::default()
         }
     }
+}
+
+impl Settings {
+    fn shares(&self) -> Shares {
+        let share = &self.share;
+        Shares {
+            default_weight: share.default_weight,
+            weights: share.weights.iter().filter_map(|entry| weight(entry)).collect(),
+            max_steps_per_contract: share.max_steps_per_contract,
+            max_bytes_per_contract: share.max_bytes_per_contract,
+        }
+    }
+}
+
+/// A contract and its weight, as in `2d17=4`.
+pub(super) fn weight(entry: &str) -> Option<(String, u32)> {
+    let (contract_id, weight) = entry.split_once('=')?;
+    let weight = weight.trim().parse().ok().filter(|weight| (1..=MAX_WEIGHT).contains(weight))?;
+    Some(contract_id.trim().to_owned()).filter(|id| !id.is_empty()).map(|id| (id, weight))
 }
 
 /// The layout of that name with its usual parameters.
@@ -85,6 +111,22 @@ mod tests {
         let defaults = dipper_core::settings::Settings::default();
         assert_eq!(format!("{:?}", settings.core()), format!("{defaults:?}"));
         assert_eq!(settings.places().layout, Layout::default());
+    }
+
+    #[test]
+    fn weights_are_read() {
+        let table = [
+            ("2d17=4", Some(("2d17", 4))),
+            (" a = 1000 ", Some(("a", 1000))),
+            ("a=0", None),
+            ("a=1001", None),
+            ("=4", None),
+            ("a", None),
+            ("a=four", None),
+        ];
+        for (entry, expected) in table {
+            assert_eq!(weight(entry), expected.map(|(id, weight)| (id.to_owned(), weight)), "{entry}");
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Settings {
     pub archive: ArchiveSettings,
     /// The workers.
     pub worker: WorkerSettings,
+    /// How work is divided among contracts.
+    pub share: ShareSettings,
     /// Deliveries and their links.
     pub delivery: DeliverySettings,
     /// The bucket of `delivery.store`.
@@ -92,8 +94,14 @@ pub struct ArchiveSettings {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerSettings {
+    /// Whether the server works on steps and sends notices itself.
+    pub enabled: bool,
     /// Steps that are worked on at a time.
     pub count: usize,
+    /// The bytes that are worked on at a time; 0 for no bound.
+    pub max_bytes_in_flight: u64,
+    /// How much waiting a point of priority is worth.
+    pub ageing_seconds: u64,
     /// How long a step belongs to a worker that has stopped reporting.
     pub lease_seconds: u64,
     /// How often a worker reports.
@@ -104,6 +112,20 @@ pub struct WorkerSettings {
     pub backoff_seconds: u64,
     /// The longest wait between two attempts.
     pub max_backoff_seconds: u64,
+}
+
+/// How work is divided among contracts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareSettings {
+    /// The weight of a contract that has none of its own.
+    pub default_weight: u32,
+    /// Weights of contracts, each as `contract=weight`.
+    pub weights: Vec<String>,
+    /// Steps of one contract that are worked on at a time; 0 for no bound.
+    pub max_steps_per_contract: u64,
+    /// Bytes of one contract that are worked on at a time; 0 for no bound.
+    pub max_bytes_per_contract: u64,
 }
 
 /// Deliveries and their links.

@@ -171,7 +171,7 @@ fn ingest_stores_versions_and_refuses_what_is_wrong() {
     let events = dipper.json(&["events", "--package", archive_id]);
     let kinds: Vec<_> = events["events"].as_array().expect("a list").iter().map(|event| &event["kind"]).collect();
     assert_eq!(kinds, ["package ingested", "package ingested"]);
-    assert_eq!(dipper.json(&["queue"]), json!({ "steps": [] }));
+    assert_eq!(dipper.json(&["queue"]), json!({ "steps": [], "held": [] }));
 }
 
 #[test]
