@@ -74,6 +74,11 @@ impl Worker {
         Worker { installation, process, room: Arc::default() }
     }
 
+    /// How it is called where it is told who holds which step: host and process. Each slot adds its number.
+    pub fn name(&self) -> &str {
+        &self.process
+    }
+
     /// Works until it is told to stop. Steps that run then have until `deadline` after that to finish; what is
     /// not finished is handed back unharmed.
     pub async fn run(self, stop: CancellationToken, deadline: Duration) {

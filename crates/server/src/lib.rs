@@ -1,7 +1,8 @@
 //! How Dipper is asked: the HTTP listener, the contracts, sign-in and configuration.
 //!
 //! The way of one request: [`http`] takes it, [`signin`] says who asks, a dialect turns it into a command for the
-//! core and the answer back into its own words. [`serve`] puts the parts together.
+//! core and the answer back into its own words. [`serve`] puts the parts together, and
+//! [`work`] does what is not answered at once.
 
 pub mod app;
 pub mod cli;
@@ -13,3 +14,4 @@ pub mod metrics;
 pub mod serve;
 pub mod signin;
 pub mod telemetry;
+pub mod work;

@@ -1,6 +1,5 @@
 //! Starts a whole server on its address, and ends it.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +8,7 @@ use anyhow::Context;
 use dipper_core::clients::Clients;
 use dipper_core::installation::Installation;
 use dipper_core::intake::Intake;
-use dipper_core::link::Links;
-use dipper_core::notify::{NoticeRenderer, Notifier};
-use dipper_core::recovery;
+use dipper_core::notify::Notifier;
 use dipper_core::time::Clock;
 use dipper_core::wake;
 use dipper_core::worker::Worker;
@@ -22,9 +19,9 @@ use url::Url;
 
 use crate::app::{App, Parts};
 use crate::config::Settings;
-use crate::dialect::dps;
 use crate::http::listener::{self, Patience};
 use crate::metrics::Metrics;
+use crate::work::{self, Background};
 
 /// A server that has its address and its data, and does nothing yet.
 pub struct Server {
@@ -46,7 +43,9 @@ pub struct Serving {
 
 /// Opens what the settings name, and serves until `shutdown` is cancelled.
 pub async fn serve(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<Serving> {
-    Server::open(settings, Clock::system()).await?.start(shutdown)
+    let works = settings.worker.enabled;
+    let server = Server::open(settings, Clock::system()).await?;
+    if works { server.start(shutdown) } else { server.start_listening(shutdown) }
 }
 
 impl Server {
@@ -58,16 +57,7 @@ impl Server {
         let public_url = settings.public_url(listener.local_addr().context("the listener has no address")?);
         let base = Url::parse(&public_url).with_context(|| format!("{public_url} (server.public_url)"))?;
         let metrics = Metrics::bind(settings.metrics.address()).await?;
-        let installation = Installation::open(settings.places(), settings.core(), clock).await?;
-        let installation = Arc::new(installation);
-        // Safe to repeat, so one that cannot be finished now does not keep the rest from being served.
-        if let Err(error) = recovery::recover(&installation).await {
-            tracing::warn!(%error, "what a crash left could not be finished");
-        }
-        let links = Links::new(&installation.key, base);
-        let renderers: HashMap<&'static str, Box<dyn NoticeRenderer>> =
-            HashMap::from([(dps::DIALECT, dps::renderer())]);
-        let notifier = Notifier::new(installation.clone(), links.clone(), renderers)?;
+        let Background { installation, notifier, links } = Background::open(&settings, base, clock).await?;
         let clients = Clients::new(installation.database.clone())?;
         let intake = Intake::new(installation.clone(), links);
         let app = App::new(settings, Parts { public_url, intake, clients })?;
@@ -86,20 +76,14 @@ impl Server {
 
     /// Begins to listen, to work on steps and to send notices.
     pub fn start(self, shutdown: CancellationToken) -> anyhow::Result<Serving> {
-        let worker = Worker::new(self.installation.clone());
         let deadline = Duration::from_secs(self.app.settings().server.shutdown_seconds);
-        let mut beside = JoinSet::new();
-        beside.spawn(wake::run(self.installation.clone(), shutdown.clone()));
-        beside.spawn(worker.run(shutdown.clone(), deadline));
-        beside.spawn(self.notifier.clone().run(shutdown.clone()));
+        let beside = work::start(Worker::new(self.installation.clone()), &self.notifier, deadline, &shutdown);
         self.listen(shutdown, beside)
     }
 
     /// Begins to listen, and nothing else: steps and notices are for other processes.
     pub fn start_listening(self, shutdown: CancellationToken) -> anyhow::Result<Serving> {
-        let mut beside = JoinSet::new();
-        beside.spawn(wake::run(self.installation.clone(), shutdown.clone()));
-        self.listen(shutdown, beside)
+        self.listen(shutdown, JoinSet::new())
     }
 
     fn listen(self, shutdown: CancellationToken, mut beside: JoinSet<()>) -> anyhow::Result<Serving> {
@@ -112,6 +96,7 @@ impl Server {
             connections: server.max_connections,
         };
         let router = self.app.router();
+        beside.spawn(wake::run(self.installation.clone(), shutdown.clone()));
         let showing = self.metrics.map(|metrics| metrics.show(self.installation.clone(), shutdown.clone()));
         let showing = showing.transpose()?;
         let metrics_addr = showing.as_ref().map(|showing| showing.addr);
@@ -121,14 +106,7 @@ impl Server {
         tracing::info!(%addr, public_url = self.app.public_url(), "listening");
         let task = tokio::spawn(async move {
             listener::run(self.listener, router, patience, shutdown).await;
-            while let Some(ended) = beside.join_next().await {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a part of the server ended in a panic");
-                }
-            }
-            // The last connection to close writes the log back into the database file.
-            self.installation.database.close().await;
-            tracing::info!("stopped");
+            work::finish(beside, &self.installation).await;
         });
         Ok(Serving { addr, metrics_addr, task })
     }

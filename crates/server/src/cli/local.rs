@@ -70,15 +70,24 @@ impl LocalArguments {
 /// Opens the installation that settings describe.
 pub(crate) async fn open(settings: &Settings, missing: Missing) -> anyhow::Result<Arc<Installation>> {
     let data = &settings.data_directory;
-    if missing == Missing::Refuse && !data.join("dipper.db").is_file() {
-        let message = format!(
-            "there is no installation in {}: name it with --data, or begin one with `dipper contract add`",
-            data.display()
-        );
-        return Err(told(Exit::NotFound, message));
+    if missing == Missing::Refuse {
+        refuse_missing(settings)?;
     }
     let opened = Installation::open(settings.places(), settings.core(), Clock::system()).await;
     opened.map(Arc::new).with_context(|| format!("the installation in {} cannot be opened", data.display()))
+}
+
+/// Refuses to go on where there is no installation.
+pub(crate) fn refuse_missing(settings: &Settings) -> anyhow::Result<()> {
+    let data = &settings.data_directory;
+    if data.join("dipper.db").is_file() {
+        return Ok(());
+    }
+    let message = format!(
+        "there is no installation in {}: name it with --data, or begin one with `dipper contract add`",
+        data.display()
+    );
+    Err(told(Exit::NotFound, message))
 }
 
 /// Lets warnings of the parts below be seen beside what the command prints. `RUST_LOG` shows more.

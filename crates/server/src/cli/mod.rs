@@ -21,6 +21,7 @@ mod remote;
 mod serve;
 mod verify;
 mod webhook;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the server: HTTP, workers and notices
     Serve(serve::ServeArguments),
+    /// Work on steps and send notices beside servers on the same installation, as often as there are machines for it
+    Worker(worker::WorkerArguments),
     /// Show the whole way of a package on this machine, and leave a server to try
     Demo(demo::DemoArguments),
     /// Store a directory or a bag as a package, or as a new version of one
@@ -109,11 +112,12 @@ pub fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
     let output = Output::new(cli.json);
-    if !matches!(cli.command, Command::Serve(_)) {
+    if !matches!(cli.command, Command::Serve(_) | Command::Worker(_)) {
         local::log_to_stderr();
     }
     match cli.command {
         Command::Serve(arguments) => serve::run(arguments, output).await,
+        Command::Worker(arguments) => worker::run(arguments, output).await,
         Command::Ingest(arguments) => ingest::run(arguments, output).await,
         Command::Verify(arguments) => verify::run(arguments, output).await,
         Command::Demo(arguments) => demo::run(arguments, output).await,

@@ -18,11 +18,15 @@ pub(crate) struct ServeArguments {
     /// The address and port to listen on; port 0 takes a free one [default: server.listen of the settings]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Leave steps and notices to `dipper worker` processes [default: worker.enabled of the settings]
+    #[arg(long)]
+    without_worker: bool,
 }
 
 pub(crate) async fn run(arguments: ServeArguments, output: Output) -> anyhow::Result<()> {
     let listen = arguments.listen.map(|listen| ("server.listen".to_owned(), listen.to_string()));
-    let settings = Settings::load(&arguments.local.sources(listen.into_iter().collect())?)?;
+    let without_worker = arguments.without_worker.then(|| ("worker.enabled".to_owned(), false.to_string()));
+    let settings = Settings::load(&arguments.local.sources(listen.into_iter().chain(without_worker).collect())?)?;
     let telemetry = log::start(&settings)?;
     let shutdown = interrupt::watch("stopping: running answers and steps are finished; again to stop at once")?;
     let serving = serve::serve(settings, shutdown).await?;

@@ -360,6 +360,13 @@ impl Settings {
         }
     }
 
+    /// How clients reach the server from what the settings say alone, without a slash at the end.
+    pub fn public_url_elsewhere(&self) -> Option<String> {
+        let bound = self.server.listen;
+        let known = !self.server.public_url.is_empty() || bound.port() != 0;
+        known.then(|| self.public_url(bound))
+    }
+
     /// How long a request may take up to the first byte of its answer.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_secs(self.server.request_timeout_seconds)

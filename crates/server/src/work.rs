@@ -1,0 +1,110 @@
+//! What is done besides answering requests: steps and notices, in the server or in a process of their own.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use dipper_core::installation::Installation;
+use dipper_core::link::Links;
+use dipper_core::notify::{NoticeRenderer, Notifier};
+use dipper_core::recovery;
+use dipper_core::time::Clock;
+use dipper_core::wake;
+use dipper_core::worker::Worker;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::config::Settings;
+use crate::dialect::dps;
+use crate::metrics::Metrics;
+
+/// The installation, and what sends the notices of it.
+pub(crate) struct Background {
+    pub(crate) installation: Arc<Installation>,
+    pub(crate) notifier: Notifier,
+    pub(crate) links: Links,
+}
+
+impl Background {
+    /// Opens what the settings name, and finishes what a crash left. Links begin with `base`.
+    pub(crate) async fn open(settings: &Settings, base: Url, clock: Clock) -> anyhow::Result<Background> {
+        let installation = Arc::new(Installation::open(settings.places(), settings.core(), clock).await?);
+        // Safe to repeat, so one that cannot be finished now does not keep the rest from being done.
+        if let Err(error) = recovery::recover(&installation).await {
+            tracing::warn!(%error, "what a crash left could not be finished");
+        }
+        let links = Links::new(&installation.key, base);
+        let renderers: HashMap<&'static str, Box<dyn NoticeRenderer>> =
+            HashMap::from([(dps::DIALECT, dps::renderer())]);
+        let notifier = Notifier::new(installation.clone(), links.clone(), renderers)?;
+        Ok(Background { installation, notifier, links })
+    }
+}
+
+/// Begins to work on steps and to send notices. At shutdown, steps that run have until `deadline` to finish.
+pub(crate) fn start(
+    worker: Worker,
+    notifier: &Notifier,
+    deadline: Duration,
+    shutdown: &CancellationToken,
+) -> JoinSet<()> {
+    let mut working = JoinSet::new();
+    working.spawn(worker.run(shutdown.clone(), deadline));
+    working.spawn(notifier.clone().run(shutdown.clone()));
+    working
+}
+
+/// Waits until everything has ended, and closes the catalogue.
+pub(crate) async fn finish(mut working: JoinSet<()>, installation: &Installation) {
+    while let Some(ended) = working.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a part of the program ended in a panic");
+        }
+    }
+    // The last connection to close writes the log back into the database file.
+    installation.database.close().await;
+    tracing::info!("stopped");
+}
+
+/// A process that works on steps and sends notices, and answers nobody.
+pub struct Working {
+    /// How it is called where it is told who holds which step: host and process.
+    pub name: String,
+    /// The address at which its metrics are shown, if they are.
+    pub metrics_addr: Option<SocketAddr>,
+    task: JoinHandle<()>,
+}
+
+/// Opens what the settings name, and works until `shutdown` is cancelled.
+pub async fn work(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<Working> {
+    let base = settings.public_url_elsewhere().context(
+        "server.public_url: set it to the address of the server: the links in notices begin with it, and a worker has \
+         no address of its own",
+    )?;
+    let base = Url::parse(&base).with_context(|| format!("{base} (server.public_url)"))?;
+    let metrics = Metrics::bind(settings.metrics.address()).await?;
+    let Background { installation, notifier, .. } = Background::open(&settings, base, Clock::system()).await?;
+    let worker = Worker::new(installation.clone());
+    let name = worker.name().to_owned();
+    let deadline = Duration::from_secs(settings.server.shutdown_seconds);
+    let mut working = start(worker, &notifier, deadline, &shutdown);
+    working.spawn(wake::run(installation.clone(), shutdown.clone()));
+    let showing = metrics.map(|metrics| metrics.show(installation.clone(), shutdown)).transpose()?;
+    let metrics_addr = showing.as_ref().map(|showing| showing.addr);
+    if let Some(showing) = showing {
+        working.spawn(showing.finished());
+    }
+    tracing::info!(%name, "working");
+    let task = tokio::spawn(async move { finish(working, &installation).await });
+    Ok(Working { name, metrics_addr, task })
+}
+
+impl Working {
+    /// Ends when the process has: it was told to, and the running steps and notices are done.
+    pub async fn finished(self) -> anyhow::Result<()> {
+        self.task.await.context("the worker ended in a panic")
+    }
+}
