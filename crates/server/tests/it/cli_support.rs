@@ -162,10 +162,15 @@ impl Running {
         line
     }
 
-    /// Tells it to stop, and waits for its end.
-    pub(crate) fn stop(mut self, signal: Signal) -> Ran {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
         kill_process(pid, signal).expect("it still runs");
+    }
+
+    /// Tells it to stop, and waits for its end.
+    pub(crate) fn stop(mut self, signal: Signal) -> Ran {
+        self.signal(signal);
         let (mut stdout, mut stderr) = (String::new(), String::new());
         self.stdout.read_to_string(&mut stdout).expect("text");
         self.child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("text");

@@ -36,3 +36,4 @@ mod tidy;
 mod tokens;
 mod traces;
 mod webhooks;
+mod workers;
