@@ -2,7 +2,10 @@
 //!
 //! Whoever wants to see them installs a recorder of the `metrics` facade; without one they cost next to nothing.
 
-use metrics::{counter, gauge, histogram};
+use std::io;
+use std::time::{Duration, Instant};
+
+use metrics::{Counter, Histogram, counter, gauge, histogram};
 
 /// How a figure behaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,8 +88,26 @@ const HASHED_BYTES: Metric = Metric::counter(
     "Bytes that went into digests of contents and checksums of packages; a byte that goes into two counts twice.",
 );
 
+const STORAGE: Metric = Metric::histogram(
+    "dipper_storage_duration_seconds",
+    &["backend", "operation"],
+    SHORT_SECONDS,
+    "Time that the storage of the archive took for an operation; reading is told once a file, without what was done \
+     between two reads.",
+);
+const STORAGE_ERRORS: Metric = Metric::counter(
+    "dipper_storage_errors_total",
+    &["backend", "operation"],
+    "Operations of the storage of the archive that failed; what is not there, or is there already, is no failure.",
+);
+const STORAGE_BYTES: Metric = Metric::counter(
+    "dipper_storage_read_bytes_total",
+    &["backend"],
+    "Bytes that were read from the storage of the archive.",
+);
+
 /// The figures of this crate.
-pub const METRICS: &[Metric] = &[HASHED_BYTES];
+pub const METRICS: &[Metric] = &[HASHED_BYTES, STORAGE, STORAGE_ERRORS, STORAGE_BYTES];
 
 /// Makes this crate's figures known that do not wait for something to happen first.
 pub fn begin() {
@@ -96,4 +117,55 @@ pub fn begin() {
 /// Bytes went into digests.
 pub(crate) fn hashed(bytes: u64) {
     counter!(HASHED_BYTES.name).increment(bytes);
+}
+
+/// Counts one operation of one storage. Its figures are looked up once, so that counting costs next to nothing.
+#[derive(Clone)]
+pub(crate) struct StorageMeter {
+    duration: Histogram,
+    errors: Counter,
+    bytes: Counter,
+}
+
+impl std::fmt::Debug for StorageMeter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("StorageMeter").finish_non_exhaustive()
+    }
+}
+
+impl StorageMeter {
+    pub(crate) fn new(backend: &'static str, operation: &'static str) -> StorageMeter {
+        let labels = [("backend", backend), ("operation", operation)];
+        StorageMeter {
+            duration: histogram!(STORAGE.name, &labels),
+            errors: counter!(STORAGE_ERRORS.name, &labels),
+            bytes: counter!(STORAGE_BYTES.name, "backend" => backend),
+        }
+    }
+
+    /// Takes the time of a call.
+    pub(crate) fn time<T>(&self, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let began = Instant::now();
+        let answer = call();
+        self.took(began.elapsed());
+        answer.inspect_err(|error| self.failed(error))
+    }
+
+    /// An operation took so long.
+    pub(crate) fn took(&self, duration: Duration) {
+        self.duration.record(duration);
+    }
+
+    /// An operation failed.
+    pub(crate) fn failed(&self, error: &io::Error) {
+        use io::ErrorKind::{AlreadyExists, Interrupted, NotADirectory, NotFound};
+        if !matches!(error.kind(), AlreadyExists | Interrupted | NotADirectory | NotFound) {
+            self.errors.increment(1);
+        }
+    }
+
+    /// Bytes were read.
+    pub(crate) fn bytes(&self, count: u64) {
+        self.bytes.increment(count);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dipper_archive::ocfl::{self, StorageRoot, layout};
 use dipper_archive::publish;
-use dipper_archive::storage::{LocalStorage, Storage};
+use dipper_archive::storage::{LocalStorage, Metered, Storage};
 
 use crate::data::{self, DataDirectory};
 use crate::db::{self, Database, DatabaseError};
@@ -241,8 +241,8 @@ fn open_archive(data: &DataDirectory, places: &Places) -> Result<StorageRoot, In
     }
     same_file_system(&root, &staging)?;
     let name = root.display().to_string();
-    let storage: Arc<dyn Storage> =
-        Arc::new(LocalStorage::open(&root).map_err(|error| InstallationError::Directory(name.clone(), error))?);
+    let storage = LocalStorage::open(&root).map_err(|error| InstallationError::Directory(name.clone(), error))?;
+    let storage: Arc<dyn Storage> = Arc::new(Metered::new(storage, "local"));
     let opened = match StorageRoot::open(Arc::clone(&storage), &staging) {
         Err(ocfl::Error::NotARoot) => StorageRoot::create(storage, &staging, places.layout.clone()),
         opened => opened,

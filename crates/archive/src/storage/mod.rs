@@ -31,6 +31,7 @@
 mod bucket;
 mod cold;
 mod local;
+mod metered;
 mod tree;
 
 use std::io::{self, Read};
@@ -43,6 +44,7 @@ use std::sync::{Mutex, PoisonError};
 pub use bucket::BucketStorage;
 pub use cold::{Availability, Recall, Tier, is_archived};
 pub use local::LocalStorage;
+pub use metered::Metered;
 pub(crate) use tree::Tree;
 
 /// What a directory holds under one name.

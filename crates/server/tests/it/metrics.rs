@@ -176,6 +176,7 @@ async fn what_happened_is_what_is_shown() {
         ),
         ("dipper_http_requests_in_flight", none(), 0.0),
         ("dipper_database_errors_total", none(), 0.0),
+        ("dipper_storage_errors_total", json!({ "backend": "local" }), 0.0),
         ("dipper_catalogue_up", none(), 1.0),
         ("dipper_queue_steps", json!({ "state": "ready" }), 0.0),
         ("dipper_queue_steps", json!({ "kind": "prepare", "state": "dead", "priority": "normal" }), 1.0),
@@ -191,6 +192,9 @@ async fn what_happened_is_what_is_shown() {
     // the damaged package twice.
     let hashed = page.value("dipper_hashed_bytes_total", none()).expect("shown");
     assert!(hashed >= 2.0 * len + 3.0 * content.len() as f64 && hashed <= 5.0 * len + 3.0 * content.len() as f64);
+    // Twice for the damaged package, once for the delivery and once for the download, with an inventory each time.
+    let read = page.value("dipper_storage_read_bytes_total", json!({ "backend": "local" })).expect("shown");
+    assert!(read >= 4.0 * content.len() as f64 && read < 4.5 * content.len() as f64, "{read}");
     let age = page.value("dipper_fixity_oldest_verification_age_seconds", none()).expect("shown");
     assert!((0.0..PATIENCE.as_secs_f64()).contains(&age), "{age}");
     let dead = page.value("dipper_queue_oldest_step_age_seconds", json!({ "state": "dead" })).expect("shown");
