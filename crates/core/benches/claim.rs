@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use dipper_core::db::claims::{Claim, Claimed, claim};
 use dipper_core::db::steps::{self, StepEnd};
-use dipper_core::db::{Database, Place, Statement, sql};
+use dipper_core::db::{Database, Place, Server, Statement, sql};
 use dipper_core::share::Shares;
 use dipper_core::time::Timestamp;
 
@@ -33,12 +33,13 @@ const BOUND: f64 = 2.0;
 async fn main() {
     println!("claiming a step, {CONTRACTS} contracts, median of {CLAIMS}; bound {BOUND}");
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let server = |database: &postgres::TestDatabase| Place::Server(Server::new(&database.url()).expect("an address"));
     let file = |orders: u64| Place::File(directory.path().join(format!("{orders}.db")));
     let (short, long) = (queue(&file(SHORT), SHORT).await, queue(&file(LONG), LONG).await);
     compare("SQLite", &short, &long).await;
     let (for_short, for_long) = (postgres::database().await, postgres::database().await);
-    let short = queue(&Place::Server(for_short.server()), SHORT).await;
-    let long = queue(&Place::Server(for_long.server()), LONG).await;
+    let short = queue(&server(&for_short), SHORT).await;
+    let long = queue(&server(&for_long), LONG).await;
     compare("PostgreSQL", &short, &long).await;
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Background {
 impl Background {
     /// Opens what the settings name, and finishes what a crash left. Links begin with `base`.
     pub(crate) async fn open(settings: &Settings, base: Url, clock: Clock) -> anyhow::Result<Background> {
-        let installation = Arc::new(Installation::open(settings.places(), settings.core(), clock).await?);
+        let installation = Arc::new(Installation::open(settings.places()?, settings.core(), clock).await?);
         // Safe to repeat, so one that cannot be finished now does not keep the rest from being done.
         if let Err(error) = recovery::recover(&installation).await {
             tracing::warn!(%error, "what a crash left could not be finished");

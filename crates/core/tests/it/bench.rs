@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dipper_core::administration::Administration;
 use dipper_core::caller::{Caller, Grants, Role};
+use dipper_core::db::Server;
 use dipper_core::db::orders::Order;
 use dipper_core::db::packages::PackageState;
 use dipper_core::ingest::{IngestCommand, IngestControl, IngestError, Ingested, ingest};
@@ -47,8 +48,13 @@ pub(crate) async fn places(data: &Path) -> (Places, Option<TestDatabase>) {
         Engine::Sqlite => None,
         Engine::Postgres => Some(postgres::database().await),
     };
-    let server = database.as_ref().map(TestDatabase::server);
+    let server = database.as_ref().map(server);
     (Places { database: server, ..Places::new(data) }, database)
+}
+
+/// Where a test's database is, for the core.
+pub(crate) fn server(database: &TestDatabase) -> Server {
+    Server::new(&database.url()).unwrap()
 }
 
 impl Bench {

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
 use super::ENGINE;
+use super::bench::server;
 use crate::Engine;
 use crate::postgres::{self, TestDatabase};
 
@@ -17,7 +18,7 @@ fn bare() -> (tempfile::TempDir, Places, Option<TestDatabase>) {
         Engine::Sqlite => None,
         Engine::Postgres => Some(postgres::shared().bare_database()),
     };
-    let server = database.as_ref().map(TestDatabase::server);
+    let server = database.as_ref().map(server);
     let places = Places { database: server, ..Places::new(directory.path()) };
     (directory, places, database)
 }

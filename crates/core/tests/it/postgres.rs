@@ -142,11 +142,6 @@ impl TestDatabase {
         self.cluster.url(&self.name)
     }
 
-    /// Where it is, for the core.
-    pub(crate) fn server(&self) -> Server {
-        Server::new(&self.url()).unwrap()
-    }
-
     /// Runs a statement in it; what it answers, a row a line.
     pub(crate) fn psql(&self, statement: &str) -> String {
         self.cluster.psql(&self.name, statement)

@@ -16,7 +16,7 @@ use dipper_core::wake;
 use dipper_core::worker::Worker;
 use tokio_util::sync::CancellationToken;
 
-use super::bench::{Bench, CLIENT};
+use super::bench::{Bench, CLIENT, server};
 use crate::postgres;
 
 /// Another process of the bench's installation, on another machine: nothing but catalogue, keys and storage root is
@@ -26,7 +26,7 @@ async fn another(bench: &Bench, name: &str, settings: Settings) -> Result<Arc<In
     let places = Places {
         keys: Some(data.join("keys")),
         archive: Some(data.join("archive")),
-        database: bench.database.as_ref().map(postgres::TestDatabase::server),
+        database: bench.database.as_ref().map(server),
         ..Places::new(&bench.directory.path().join(name))
     };
     Ok(Arc::new(Installation::open(places, settings, bench.clock.clone()).await?))
@@ -142,7 +142,7 @@ async fn what_waits_is_done_when_it_is_due_and_not_when_somebody_looks() {
     let database = bench.database.as_ref().unwrap();
     database.psql(&format!("UPDATE steps SET state = 'waiting', run_after = {soon}"));
     let data = bench.directory.path().join("data");
-    let places = Places { database: Some(database.server()), ..Places::new(&data) };
+    let places = Places { database: Some(server(database)), ..Places::new(&data) };
     let patient = Settings { poll: Some(Duration::from_secs(100_000)), ..Settings::default() };
     let going = Arc::new(Installation::open(places, patient, Clock::system()).await.unwrap());
     let stop = CancellationToken::new();
@@ -157,7 +157,7 @@ async fn a_process_with_other_keys_is_refused_and_leaves_none_behind() {
     let bench = Bench::new().await;
     let places = |keys: &str| Places {
         keys: Some(bench.directory.path().join(keys)),
-        database: bench.database.as_ref().map(postgres::TestDatabase::server),
+        database: bench.database.as_ref().map(server),
         ..Places::new(&bench.directory.path().join("stranger"))
     };
     let open = |keys: &'static str| Installation::open(places(keys), Settings::default(), Clock::system());
@@ -230,7 +230,7 @@ async fn a_restart_of_the_database_loses_nothing_and_repeats_nothing() {
     let cluster = postgres::Cluster::of_one_test();
     let database = cluster.database().await;
     let directory = tempfile::tempdir().unwrap();
-    let mut server = database.server();
+    let mut server = server(&database);
     server.acquire_timeout = Duration::from_secs(1);
     let places = Places { database: Some(server), ..Places::new(&directory.path().join("data")) };
     let settings = Settings { poll: Some(Duration::from_millis(50)), worker_count: 3, ..Settings::default() };

@@ -73,15 +73,25 @@ pub(crate) async fn open(settings: &Settings, missing: Missing) -> anyhow::Resul
     if missing == Missing::Refuse {
         refuse_missing(settings)?;
     }
-    let opened = Installation::open(settings.places(), settings.core(), Clock::system()).await;
+    let opened = Installation::open(settings.places()?, settings.core(), Clock::system()).await;
     opened.map(Arc::new).with_context(|| format!("the installation in {} cannot be opened", data.display()))
 }
 
 /// Refuses to go on where there is no installation.
 pub(crate) fn refuse_missing(settings: &Settings) -> anyhow::Result<()> {
     let data = &settings.data_directory;
-    if data.join("dipper.db").is_file() {
+    let places = settings.places()?;
+    if places.hold_an_installation() {
         return Ok(());
+    }
+    if let Some(server) = &places.database {
+        let message = format!(
+            "there is no installation in {}: for the catalogue in {server} there is no key {}; name the directory with \
+             --data, copy the keys of the other machines there, or begin an installation with `dipper contract add`",
+            data.display(),
+            places.key_file().display()
+        );
+        return Err(told(Exit::NotFound, message));
     }
     let message = format!(
         "there is no installation in {}: name it with --data, or begin one with `dipper contract add`",

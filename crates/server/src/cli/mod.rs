@@ -15,6 +15,7 @@ mod ingest;
 mod interrupt;
 mod local;
 mod look;
+mod migrate;
 mod output;
 mod package;
 mod remote;
@@ -81,6 +82,8 @@ enum Command {
     Status(remote::order::StatusArguments),
     /// Fetch what an order delivered; goes on where an earlier fetch was cut off
     Fetch(remote::fetch::FetchArguments),
+    /// Make the tables of the database, or bring them up to date after an upgrade
+    Migrate(migrate::MigrateArguments),
     /// Check or print settings
     Config(config::ConfigArguments),
     /// Print a completion script for a shell
@@ -131,6 +134,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Order(arguments) => remote::order::order(arguments, output).await,
         Command::Status(arguments) => remote::order::status(arguments, output).await,
         Command::Fetch(arguments) => remote::fetch::run(arguments, output).await,
+        Command::Migrate(arguments) => migrate::run(arguments, output).await,
         Command::Config(arguments) => config::run(arguments, output),
         Command::Completions(arguments) => completions::run(&arguments),
     }

@@ -10,6 +10,7 @@ impl Settings {
     pub fn check(&self) -> Vec<Problem> {
         let mut found = Found(Vec::new());
         self.check_server(&mut found);
+        self.check_database(&mut found);
         self.check_issuer(&mut found);
         self.check_work(&mut found);
         self.check_store(&mut found);
@@ -40,6 +41,13 @@ impl Settings {
         found.range("server.rate_limit_burst", server.rate_limit_burst.into(), 1, u32::MAX.into());
     }
 
+    fn check_database(&self, found: &mut Found) {
+        let database = &self.database;
+        found.0.extend(self.database_server().err());
+        found.range("database.max_connections", database.max_connections.into(), 2, 10_000);
+        found.range("database.acquire_timeout_seconds", database.acquire_timeout_seconds, 1, 600);
+    }
+
     fn check_issuer(&self, found: &mut Found) {
         let issuer = &self.issuer;
         found.url("issuer.url", &issuer.url);
@@ -61,6 +69,7 @@ impl Settings {
         found.range("worker.count", worker.count as u64, 0, 256);
         found.range("worker.lease_seconds", worker.lease_seconds, 2, 86_400);
         found.range("worker.heartbeat_seconds", worker.heartbeat_seconds, 1, 86_400);
+        found.range("worker.poll_seconds", worker.poll_seconds, 0, 3600);
         let in_time = worker.heartbeat_seconds.saturating_mul(2) <= worker.lease_seconds;
         found.unless(
             in_time,

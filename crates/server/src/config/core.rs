@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use dipper_archive::digest::Algorithm;
 use dipper_archive::ocfl::layout::{HashedTuples, Layout};
+use dipper_core::db::Server;
 use dipper_core::installation::Places;
 use dipper_core::share::Shares;
 
-use super::{Checksum, Settings, Split};
+use super::{Checksum, ConfigError, Problem, Settings, Split};
 
 /// The layouts that a new storage root can be given; each with the parameters that its extension recommends.
 const LAYOUTS: [&str; 3] = [
@@ -20,16 +21,46 @@ const LAYOUTS: [&str; 3] = [
 pub(super) const MAX_WEIGHT: u32 = 1000;
 
 impl Settings {
-    /// Where the installation lies.
-    pub fn places(&self) -> Places {
-        Places {
+    /// Where the installation lies. Fails when the database's address is in a file that cannot be read now.
+    pub fn places(&self) -> Result<Places, ConfigError> {
+        let database = self.database_server().map_err(|problem| ConfigError(vec![problem]))?;
+        Ok(Places {
             data: self.data_directory.clone(),
-            database: None,
-            keys: None,
+            database,
+            keys: Some(self.key_directory()),
             archive: Some(self.archive_root()),
             staging: Some(self.staging_directory()),
             layout: layout(&self.archive.layout).unwrap_or_default(),
+        })
+    }
+
+    /// The database server, if the catalogue is not a file in the data directory. What is wrong with its address is told
+    /// without the address.
+    pub(super) fn database_server(&self) -> Result<Option<Server>, Problem> {
+        let database = &self.database;
+        let (key, url) = if database.url_file.as_os_str().is_empty() {
+            ("database.url", database.url.reveal().to_owned())
+        } else {
+            let key = "database.url_file";
+            let problem = |message| Problem { key: key.to_owned(), message };
+            if !database.url.reveal().is_empty() {
+                return Err(problem("is set beside database.url: give one of them".to_owned()));
+            }
+            let text = std::fs::read_to_string(&database.url_file)
+                .map_err(|error| problem(format!("{}: {error}", database.url_file.display())))?;
+            if text.trim().is_empty() {
+                return Err(problem(format!("{} is empty", database.url_file.display())));
+            }
+            (key, text)
+        };
+        if url.trim().is_empty() {
+            return Ok(None);
         }
+        let server = Server::new(url.trim());
+        let mut server = server.map_err(|error| Problem { key: key.to_owned(), message: error.to_string() })?;
+        server.max_connections = database.max_connections;
+        server.acquire_timeout = Duration::from_secs(database.acquire_timeout_seconds);
+        Ok(Some(server))
     }
 
     /// What is set about orders, deliveries and notices.
@@ -42,6 +73,7 @@ impl Settings {
             ageing: Duration::from_secs(self.worker.ageing_seconds),
             lease: Duration::from_secs(self.worker.lease_seconds),
             heartbeat: Duration::from_secs(self.worker.heartbeat_seconds),
+            poll: Some(self.worker.poll_seconds).filter(|seconds| *seconds > 0).map(Duration::from_secs),
             max_attempts: self.worker.max_attempts.into(),
             backoff: Duration::from_secs(self.worker.backoff_seconds),
             max_backoff: Duration::from_secs(self.worker.max_backoff_seconds),
@@ -110,7 +142,45 @@ mod tests {
         let settings = Settings::load(&Sources::default()).expect("the defaults are valid");
         let defaults = dipper_core::settings::Settings::default();
         assert_eq!(format!("{:?}", settings.core()), format!("{defaults:?}"));
-        assert_eq!(settings.places().layout, Layout::default());
+        let places = settings.places().expect("no file is named");
+        assert_eq!(places.layout, Layout::default());
+        assert!(places.database.is_none());
+        assert_eq!(places.key_file(), std::path::Path::new("dipper-data/keys/master.key"));
+    }
+
+    #[test]
+    fn the_database_is_named_by_its_address_or_by_a_file_and_its_password_never_told() {
+        let load = |overrides: &[(&str, &str)]| {
+            let overrides = overrides.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            Settings::load(&Sources { overrides, ..Sources::default() })
+        };
+        let address = "postgres://dipper:hunter2@db.example.org/catalogue";
+        let settings = load(&[("database.url", address), ("database.max_connections", "3")]).expect("valid");
+        let server = settings.places().expect("valid").database.expect("a server");
+        assert_eq!(
+            (server.to_string().as_str(), server.max_connections),
+            ("database catalogue at db.example.org:5432", 3)
+        );
+        assert!(!format!("{settings:?}").contains("hunter2"));
+
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("url");
+        dipper_archive::publish::write_file(&file, format!("{address}\n").as_bytes()).expect("written");
+        let file = file.display().to_string();
+        let settings = load(&[("database.url_file", &file)]).expect("valid");
+        assert!(settings.places().expect("valid").database.is_some());
+
+        let wrong = [
+            ("database.url", "mysql://dipper:hunter2@db.example.org/x", ""),
+            ("database.url_file", "/nonexistent/url", ""),
+            ("database.url_file", &file, address),
+        ];
+        for (key, value, url) in wrong {
+            let mut overrides = vec![(key, value)];
+            overrides.extend((!url.is_empty()).then_some(("database.url", url)));
+            let refused = load(&overrides).expect_err("refused").to_string();
+            assert!(refused.contains(key) && !refused.contains("hunter2"), "{refused}");
+        }
     }
 
     #[test]

@@ -98,7 +98,10 @@ fn read(file: &std::path::Path) -> Result<String, ConfigError> {
 
 fn parse(text: &str, name: &str) -> Result<Table, ConfigError> {
     text.parse::<Table>().map_err(|error| {
-        ConfigError(vec![Problem { key: name.to_owned(), message: error.to_string().trim().to_owned() }])
+        // Not the line itself: there may be a password in it.
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let message = format!("line {}: {}", before.matches('\n').count() + 1, error.message().trim());
+        ConfigError(vec![Problem { key: name.to_owned(), message }])
     })
 }
 
@@ -295,6 +298,16 @@ mod tests {
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(found.iter().any(|line| line.starts_with("server: is a section")), "{found:?}");
         assert!(found.iter().any(|line| line.starts_with("delivery.link_days: ")), "{found:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_is_told_by_its_line_and_not_by_what_stands_there() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("settings.toml");
+        let text = "[database]\nurl = \"postgres://dipper:hunter2@db/x\n";
+        dipper_archive::publish::write_file(&path, text.as_bytes()).expect("written");
+        let found = problems(Settings::load(&Sources { config_file: Some(path), ..Sources::default() }));
+        assert!(found[0].contains("line 2") && !found[0].contains("hunter2"), "{found:?}");
     }
 
     #[test]

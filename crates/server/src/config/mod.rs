@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dipper_core::secret::Secret;
 use serde::Deserialize;
 
 pub use bucket::S3Settings;
@@ -28,6 +29,10 @@ pub struct Settings {
     pub data_directory: PathBuf,
     /// The listener.
     pub server: ServerSettings,
+    /// The catalogue.
+    pub database: DatabaseSettings,
+    /// The keys.
+    pub keys: KeySettings,
     /// The storage root.
     pub archive: ArchiveSettings,
     /// The workers.
@@ -78,6 +83,33 @@ pub struct ServerSettings {
     pub rate_limit_burst: u32,
 }
 
+/// The catalogue.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSettings {
+    /// The address of a PostgreSQL database, which may hold a password; empty for a file in the data directory.
+    #[serde(deserialize_with = "secret")]
+    pub url: Secret,
+    /// A file that holds the address.
+    pub url_file: PathBuf,
+    /// Connections of this process.
+    pub max_connections: u32,
+    /// How long to wait for a connection.
+    pub acquire_timeout_seconds: u64,
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+    String::deserialize(deserializer).map(Secret::new)
+}
+
+/// The keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySettings {
+    /// Where they lie; empty for a directory in the data directory.
+    pub directory: PathBuf,
+}
+
 /// The storage root.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +138,8 @@ pub struct WorkerSettings {
     pub lease_seconds: u64,
     /// How often a worker reports.
     pub heartbeat_seconds: u64,
+    /// How often a worker looks for work that nobody told it of; 0 for what suits the database.
+    pub poll_seconds: u64,
     /// How often a step is tried.
     pub max_attempts: u32,
     /// The first wait between two attempts.
@@ -340,7 +374,7 @@ impl Settings {
 
     /// Where the keys lie.
     pub fn key_directory(&self) -> PathBuf {
-        self.data_directory.join("keys")
+        or_within(&self.keys.directory, &self.data_directory, "keys")
     }
 
     /// Steps to work on at a time.

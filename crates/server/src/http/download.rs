@@ -120,7 +120,11 @@ fn refusal(error: DownloadError) -> Refusal {
         DownloadError::Forged => Refusal::new(StatusCode::FORBIDDEN, "LINK_NOT_GENUINE", message),
         DownloadError::Expired => Refusal::new(StatusCode::FORBIDDEN, "LINK_EXPIRED", message),
         DownloadError::Gone(_) => Refusal::new(StatusCode::GONE, "DELIVERY_NOT_KEPT", message),
-        DownloadError::Archive(_) | DownloadError::Database(_) => {
+        DownloadError::Database(error) => {
+            tracing::error!(%error, "a delivery could not be looked up");
+            Refusal::database(&error)
+        }
+        DownloadError::Archive(_) => {
             tracing::error!("a delivered file could not be opened: {message}");
             Refusal::internal()
         }

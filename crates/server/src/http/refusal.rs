@@ -9,6 +9,12 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use dipper_core::db::DatabaseError;
+
+/// When to come back after the catalogue was busy or away, which is over soon.
+const BUSY_SECONDS: u64 = 5;
+/// When to come back after it was full, which takes somebody to help.
+const FULL_SECONDS: u64 = 30;
 
 /// Why a request is not carried out. What stands here is read by the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +67,18 @@ impl Refusal {
     /// 503: the client is to come back after `seconds`.
     pub fn unavailable(message: impl Into<String>, seconds: u64) -> Refusal {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message).retry_after(seconds)
+    }
+
+    /// What the catalogue's failure means for the client: 503 when it passes, 500 otherwise.
+    pub fn database(error: &DatabaseError) -> Refusal {
+        if error.is_full() {
+            let message = "the archive has no room left to take the request: try again later";
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "STORAGE_FULL", message).retry_after(FULL_SECONDS)
+        } else if error.is_busy() {
+            Refusal::unavailable("the archive is busy: try again later", BUSY_SECONDS)
+        } else {
+            Refusal::internal()
+        }
     }
 
     /// Adds details.

@@ -2,11 +2,10 @@
 
 use std::process::Stdio;
 
-use dipper_archive::publish;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::cli_support::{Dipper, Running, noise, run, wait_until};
+use super::cli_support::{Dipper, Running, noise, run, wait_until};
 
 #[test]
 fn the_command_line_says_what_is_wrong_with_it() {
@@ -210,9 +209,7 @@ fn verify_finds_a_changed_byte_and_the_catalogue_can_be_rebuilt() {
     dipper.run(&["verify", "--package", "none"]).error(4);
     dipper.run(&["verify", "--object-id", "none"]).error(4);
 
-    publish::remove_file(&dipper.path("data/dipper.db")).expect("removed");
-    publish::remove_file(&dipper.path("data/dipper.db-wal")).expect("removed");
-    publish::remove_file(&dipper.path("data/dipper.db-shm")).expect("removed");
+    dipper.lose_catalogue();
     let indexed = dipper.json(&["index"]);
     assert_eq!((&indexed["objects"], &indexed["added"]), (&json!(2), &json!(2)));
     assert_eq!(dipper.json(&["index"])["added"], 0);

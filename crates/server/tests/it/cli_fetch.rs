@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::cli_support::{Dipper, Ran, Running, names, noise, run, wait_until};
+use super::cli_support::{Dipper, Ran, Running, names, noise, run, wait_until};
 
 /// What the proxy does with a connection.
 #[derive(Clone, Copy, Debug)]

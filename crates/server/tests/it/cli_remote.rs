@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli_support::{Dipper, names, noise, run, wait_until};
+use super::cli_support::{Dipper, names, noise, run, wait_until};
 
 #[test]
 fn a_package_is_ordered_followed_and_fetched() {
@@ -182,7 +182,8 @@ async fn an_order_that_nobody_works_on_can_be_waited_for_and_not_be_made_twice()
     let archive_id = dipper.ingest("foto", b"content");
     let overrides =
         [("data_directory", dipper.path("data").display().to_string()), ("server.listen", "127.0.0.1:0".to_owned())];
-    let overrides = overrides.map(|(key, value)| (key.to_owned(), value)).to_vec();
+    let database = dipper.database.as_ref().map(|database| ("database.url", database.url()));
+    let overrides = overrides.into_iter().chain(database).map(|(key, value)| (key.to_owned(), value)).collect();
     let settings = Settings::load(&Sources { overrides, ..Sources::default() }).expect("valid settings");
     let server = Server::open(settings, Clock::system()).await.expect("opened");
     let (url, shutdown) = (server.public_url().to_owned(), CancellationToken::new());

@@ -9,11 +9,16 @@ use dipper_archive::publish;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::PATIENCE;
+use super::ENGINE;
+use super::support::PATIENCE;
+use crate::Engine;
+use crate::postgres::{self, TestDatabase};
 
 /// A directory in which the program is run. Its data directory is `data` in there.
 pub(crate) struct Dipper {
     pub(crate) directory: tempfile::TempDir,
+    /// Its catalogue, if that is no file.
+    pub(crate) database: Option<TestDatabase>,
 }
 
 /// What a run of the program came to.
@@ -32,7 +37,12 @@ pub(crate) struct Running {
 
 impl Dipper {
     pub(crate) fn new() -> Dipper {
-        Dipper { directory: tempfile::tempdir().expect("a directory") }
+        let database = (ENGINE == Engine::Postgres).then(|| postgres::shared().bare_database());
+        let dipper = Dipper { directory: tempfile::tempdir().expect("a directory"), database };
+        if dipper.database.is_some() {
+            assert_eq!(dipper.json(&["migrate"])["before"], 0);
+        }
+        dipper
     }
 
     /// A directory with the contract `2d17` and the client `c1`, which may read it; its secret is in `secret`.
@@ -64,6 +74,21 @@ impl Dipper {
         ingested["archiveId"].as_str().expect("an identifier").to_owned()
     }
 
+    /// As if the database had been lost; the tables are there again, without anything in them.
+    pub(crate) fn lose_catalogue(&self) {
+        match &self.database {
+            Some(database) => {
+                database.psql("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+                self.json(&["migrate"]);
+            }
+            None => {
+                for name in ["dipper.db", "dipper.db-wal", "dipper.db-shm"] {
+                    publish::remove_file(&self.path("data").join(name)).expect("removed");
+                }
+            }
+        }
+    }
+
     /// Where the only file of a package that [`Dipper::ingest`] made is stored.
     pub(crate) fn content(&self, archive_id: &str) -> PathBuf {
         let shown = self.json(&["package", "show", archive_id]);
@@ -85,6 +110,9 @@ impl Dipper {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dipper"));
         command.args(arguments).current_dir(self.directory.path()).env_clear();
         command.env("DIPPER_DATA_DIRECTORY", self.path("data")).stdin(Stdio::null());
+        if let Some(database) = &self.database {
+            command.env("DIPPER_DATABASE_URL", database.url());
+        }
         // Nothing on this machine is reached through a proxy.
         command.env("http_proxy", "http://127.0.0.1:1");
         command

@@ -9,9 +9,9 @@ use rand::{Rng, RngExt, SeedableRng};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::cli_support::{Dipper, Running};
+use super::cli_support::{Dipper, Running};
+use super::support::{DPS, PATIENCE};
 use crate::receiver::Receiver;
-use crate::support::{DPS, PATIENCE};
 
 const ROUNDS: u32 = 8;
 

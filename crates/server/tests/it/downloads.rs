@@ -7,8 +7,8 @@ use dipper_core::Role;
 use dipper_core::db::packages::PackageState;
 use reqwest::{Response, StatusCode};
 
-use crate::packages::{Stored, hex};
-use crate::support::{PATIENCE, Server, code, header};
+use super::packages::{Stored, hex};
+use super::support::{PATIENCE, Server, code, header};
 
 /// A delivered package.
 struct Delivered {

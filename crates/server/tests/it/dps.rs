@@ -6,8 +6,8 @@ use dipper_core::db::packages::PackageState;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::packages::hex;
-use crate::support::{DPS, Server, code, header};
+use super::packages::hex;
+use super::support::{DPS, Server, code, header};
 
 /// RFC 3339 with microseconds and an explicit offset.
 fn is_timestamp(value: &Value) -> bool {

@@ -6,7 +6,7 @@ use dipper_core::Role;
 use dipper_core::db::packages::PackageState;
 use serde_json::json;
 
-use crate::support::{Server, code};
+use super::support::{Server, code};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

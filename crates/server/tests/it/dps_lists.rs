@@ -4,7 +4,7 @@ use dipper_core::Role;
 use dipper_core::db::packages::PackageState;
 use serde_json::{Value, json};
 
-use crate::support::{Server, code};
+use super::support::{Server, code};
 
 fn ids(page: &Value, list: &str, name: &str) -> Vec<String> {
     let entries = page[list].as_array().expect("a list");

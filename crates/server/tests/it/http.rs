@@ -10,7 +10,7 @@ use dipper_server::http::limit::{ByAddress, RateLimit};
 use dipper_server::http::refusal::Shapes;
 use serde_json::Value;
 
-use crate::support::{Server, header};
+use super::support::{Server, header};
 
 #[tokio::test]
 async fn probes_answer() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::Server;
+use super::support::Server;
 
 async fn connect(server: &Server) -> TcpStream {
     TcpStream::connect(server.serving.addr).await.expect("connected")

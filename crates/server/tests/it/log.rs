@@ -7,7 +7,7 @@ use dipper_core::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{DPS, PATIENCE, Server};
+use super::support::{DPS, PATIENCE, Server};
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);

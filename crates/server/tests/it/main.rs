@@ -1,4 +1,6 @@
 //! Tests of the server at its real boundary: a TCP listener on a port of its own, an HTTP client, a data directory.
+//!
+//! What touches the catalogue is tested on both databases: here beside SQLite, and below once more on PostgreSQL.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -6,6 +8,16 @@
     clippy::disallowed_methods,
     reason = "in a test a failed expectation is the finding, and what it lays out need not survive a power cut"
 )]
+#![allow(clippy::duplicate_mod, reason = "the same tests on each database")]
+
+/// Which database a module of tests works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+const ENGINE: Engine = Engine::Sqlite;
 
 mod cli;
 mod cli_demo;
@@ -30,6 +42,8 @@ mod openapi;
 mod packages;
 #[path = "../../../archive/tests/it/peers.rs"]
 mod peers;
+#[path = "../../../core/tests/it/postgres.rs"]
+mod postgres;
 mod receiver;
 mod support;
 mod tidy;
@@ -37,3 +51,25 @@ mod tokens;
 mod traces;
 mod webhooks;
 mod workers;
+
+#[path = "."]
+mod on_postgres {
+    const ENGINE: crate::Engine = crate::Engine::Postgres;
+
+    mod cli;
+    mod cli_fetch;
+    mod cli_remote;
+    mod cli_support;
+    mod crash;
+    mod downloads;
+    mod dps;
+    mod dps_ends;
+    mod dps_lists;
+    mod http;
+    mod oauth;
+    mod packages;
+    mod shared;
+    mod support;
+    mod tokens;
+    mod webhooks;
+}

@@ -4,7 +4,7 @@ use dipper_core::Role;
 use dipper_server::signin::issuer;
 use serde_json::Value;
 
-use crate::support::{Server, header};
+use super::support::{Server, header};
 
 async fn ask(server: &Server, form: &[(&str, &str)]) -> (u16, Value) {
     let answer = server.http.post(format!("{}/oauth2/token", server.url)).form(form).send().await.expect("sent");

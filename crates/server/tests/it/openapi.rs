@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use dipper_server::http::routes::{self, Need};
 use serde_json::Value;
 
-use crate::support::{Server, header};
+use super::support::{Server, header};
 
 /// Routes that no description has: the pages of the description itself.
 const PAGES: [&str; 4] = ["/openapi.json", "/swagger", "/swagger/", "/swagger/{file}"];

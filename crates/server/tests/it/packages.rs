@@ -11,7 +11,7 @@ use dipper_core::ids;
 use dipper_core::time::Timestamp;
 use serde_json::{Map, json};
 
-use crate::support::Server;
+use super::support::Server;
 
 /// A package that a test made.
 pub(crate) struct Stored {

@@ -16,6 +16,10 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::ENGINE;
+use crate::Engine;
+use crate::postgres::{self, TestDatabase};
+
 /// The longest that any condition may take. Nothing takes that long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,17 +29,36 @@ pub(crate) struct Server {
     pub(crate) http: reqwest::Client,
     pub(crate) clock: Clock,
     pub(crate) installation: Arc<Installation>,
-    pub(crate) data: tempfile::TempDir,
+    pub(crate) place: Place,
     pub(crate) shutdown: CancellationToken,
     pub(crate) serving: Serving,
 }
 
-/// Settings for a data directory, with changes as `("section.key", "value")`.
-fn settings(data: &tempfile::TempDir, changes: &[(&str, &str)]) -> Settings {
+/// Where a server keeps what outlives it.
+pub(crate) struct Place {
+    pub(crate) directory: tempfile::TempDir,
+    /// Its catalogue, if that is no file.
+    pub(crate) database: Option<TestDatabase>,
+}
+
+impl Place {
+    /// A directory, and a database of the kind that this module of tests works on.
+    pub(crate) async fn new() -> Place {
+        let database = match ENGINE {
+            Engine::Sqlite => None,
+            Engine::Postgres => Some(postgres::database().await),
+        };
+        Place { directory: tempfile::tempdir().expect("a directory"), database }
+    }
+}
+
+/// Settings for a place, with changes as `("section.key", "value")`.
+fn settings(place: &Place, changes: &[(&str, &str)]) -> Settings {
     let mut overrides = vec![
-        ("data_directory".to_owned(), data.path().join("data").display().to_string()),
+        ("data_directory".to_owned(), place.directory.path().join("data").display().to_string()),
         ("server.listen".to_owned(), "127.0.0.1:0".to_owned()),
     ];
+    overrides.extend(place.database.as_ref().map(|database| ("database.url".to_owned(), database.url())));
     overrides.extend(changes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     Settings::load(&Sources { overrides, ..Sources::default() }).expect("valid settings")
 }
@@ -43,19 +66,17 @@ fn settings(data: &tempfile::TempDir, changes: &[(&str, &str)]) -> Settings {
 impl Server {
     /// A server whose worker is driven by hand, with [`Server::work`].
     pub(crate) async fn start(changes: &[(&str, &str)]) -> Server {
-        let data = tempfile::tempdir().expect("a directory");
-        Server::start_in(data, changes, false).await
+        Server::start_in(Place::new().await, changes, false).await
     }
 
     /// A server that works and sends notices by itself.
     pub(crate) async fn start_working(changes: &[(&str, &str)]) -> Server {
-        let data = tempfile::tempdir().expect("a directory");
-        Server::start_in(data, changes, true).await
+        Server::start_in(Place::new().await, changes, true).await
     }
 
-    pub(crate) async fn start_in(data: tempfile::TempDir, changes: &[(&str, &str)], working: bool) -> Server {
+    pub(crate) async fn start_in(place: Place, changes: &[(&str, &str)], working: bool) -> Server {
         let clock = Clock::standing(Timestamp::now());
-        let server = serve::Server::open(settings(&data, changes), clock.clone()).await.expect("opened");
+        let server = serve::Server::open(settings(&place, changes), clock.clone()).await.expect("opened");
         let url = server.public_url().to_owned();
         let installation = server.installation().clone();
         let shutdown = CancellationToken::new();
@@ -64,7 +85,7 @@ impl Server {
             false => server.start_listening(shutdown.clone()),
         };
         let serving = serving.expect("started");
-        Server { url, http: reqwest::Client::new(), clock, installation, data, shutdown, serving }
+        Server { url, http: reqwest::Client::new(), clock, installation, place, shutdown, serving }
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -75,11 +96,11 @@ impl Server {
         Administration::new(self.installation.clone())
     }
 
-    /// Stops the server; the data directory stays.
-    pub(crate) async fn stop(self) -> tempfile::TempDir {
+    /// Stops the server; what outlives it stays.
+    pub(crate) async fn stop(self) -> Place {
         self.shutdown.cancel();
         self.serving.finished().await.expect("ended");
-        self.data
+        self.place
     }
 
     /// Adds a client and its contracts; returns the secret.
@@ -187,7 +208,7 @@ impl Caller<'_> {
     }
 }
 
-async fn answer(response: Response) -> (u16, Value) {
+pub(crate) async fn answer(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     (status, response.json().await.expect("JSON"))
 }

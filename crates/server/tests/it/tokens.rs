@@ -15,8 +15,8 @@ use dipper_server::signin::{Expectations, Gate, KeySource, Operator, Permit, Rea
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
+use super::support::Server;
 use crate::issuer_double::{IssuerDouble, TestKey};
-use crate::support::Server;
 
 #[derive(Clone)]
 struct State(Gate);

@@ -8,8 +8,8 @@ use dipper_core::db::webhooks;
 use dipper_core::secret::{self, Secret};
 use serde_json::json;
 
+use super::support::{Caller, PATIENCE, Server, header};
 use crate::receiver::{Manner, Receiver};
-use crate::support::{Caller, PATIENCE, Server, header};
 
 const ALLOW: (&str, &str) = ("egress.allow", "127.0.0.1");
 /// Longer than the first waits between attempts, and well within what a receiver takes for a fresh time stamp.

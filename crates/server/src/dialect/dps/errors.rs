@@ -8,9 +8,6 @@ use dipper_core::intake::IntakeError;
 use super::wire::{ErrorAnswer, ErrorBody};
 use crate::http::refusal::{Refusal, Shape};
 
-/// When to come back after something that passes.
-const BUSY_SECONDS: u64 = 30;
-
 /// `{"error":{"code","message","details"}}`.
 pub const SHAPE: Shape = Shape { content_type: "application/json", body };
 
@@ -53,14 +50,7 @@ pub(super) fn refusal(error: IntakeError, location: impl Fn(&str) -> String) -> 
         IntakeError::Gone(_) => Refusal::new(StatusCode::GONE, "DELIVERY_NOT_KEPT", message),
         IntakeError::Database(error) => {
             tracing::error!(%error, "a request failed");
-            if error.is_full() {
-                let message = "the archive has no room left to take the request: try again later";
-                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "STORAGE_FULL", message).retry_after(BUSY_SECONDS)
-            } else if error.is_busy() {
-                Refusal::unavailable("the archive is busy: try again later", BUSY_SECONDS)
-            } else {
-                Refusal::internal()
-            }
+            Refusal::database(&error)
         }
     }
 }

@@ -92,7 +92,7 @@ pub async fn token(
     }
     let found = app.clients().verify(&client_id, Secret::new(secret)).await.map_err(|error| {
         tracing::error!("a client could not be looked up: {error}");
-        Refusal::internal()
+        Refusal::database(&error)
     })?;
     let Some(caller) = found else {
         app.throttle().failed(&client_id, peer.ip());
