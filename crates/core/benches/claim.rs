@@ -84,7 +84,8 @@ async fn queue(place: &Place, orders: u64) -> Database {
 
 /// So many orders, spread over the contracts, each with its preparation ready.
 async fn fill(database: &Database, orders: u64) {
-    let numbers = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < $1)";
+    let numbers =
+        "WITH RECURSIVE numbers (n) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT n + 1 FROM numbers WHERE n < $1)";
     let insert_orders = format!(
         "INSERT INTO orders (id, kind, dialect, contract_id, client_id, client_stored, package_id, object_id,
              version, size_bytes, state, finished, priority, rank, created, updated)

@@ -37,6 +37,9 @@ pub enum DownloadError {
     /// The delivery was released, its package is not preserved any more, or the rules have changed since.
     #[error("what the link led to is not kept any more: {0}")]
     Gone(String),
+    /// The content lies in an archive class again, since the time for which it was recalled is over.
+    #[error("the package lies in cold storage again: order it again, and new links are made once it was brought back")]
+    Archived,
     /// The package cannot be read now. For the log.
     #[error("the package cannot be read: {0}")]
     Archive(#[from] AssemblyError),
@@ -137,7 +140,10 @@ impl Downloads {
         let (archive, package, part) = (Arc::clone(&self.installation.archive), package.clone(), part.to_owned());
         let lay_out = move || Assembly::open(&archive, &package, version)?.layout(&part);
         let laid_out = tokio::task::spawn_blocking(lay_out).await;
-        let layout = laid_out.map_err(|error| DownloadError::Database(broken(error.to_string())))??;
+        let layout = match laid_out.map_err(|error| DownloadError::Database(broken(error.to_string())))? {
+            Err(AssemblyError::Archive(error)) if error.is_archived() => return Err(DownloadError::Archived),
+            laid_out => laid_out?,
+        };
         let opened = Opened { layout: Arc::new(layout), checkpoints: Arc::new(checkpoints) };
         self.remember(key, opened.clone());
         Ok(opened)
@@ -169,7 +175,37 @@ impl Downloads {
     }
 }
 
+/// The pieces of a range, one after the other.
+#[derive(Debug)]
+pub struct Pieces {
+    first: Option<Result<Bytes, ReadError>>,
+    others: mpsc::Receiver<Result<Bytes, ReadError>>,
+}
+
+impl Pieces {
+    /// The next piece; nothing after the last one, and after an error.
+    pub async fn next(&mut self) -> Option<Result<Bytes, ReadError>> {
+        match self.first.take() {
+            Some(first) => Some(first),
+            None => self.others.recv().await,
+        }
+    }
+}
+
 impl Download {
+    /// As [`Download::stream`], but content that cannot be read because it lies in an archive class is told here, before
+    /// an answer begins.
+    pub async fn begin(&self, range: Range<u64>) -> Result<Pieces, DownloadError> {
+        let mut others = self.stream(range);
+        if !self.installation.archive.storage().has_archive_classes() {
+            return Ok(Pieces { first: None, others });
+        }
+        match others.recv().await {
+            Some(Err(ReadError::Source(error))) if error.is_archived() => Err(DownloadError::Archived),
+            first => Ok(Pieces { first, others }),
+        }
+    }
+
     /// The bytes of a range, each piece verified before it is sent. After an error nothing follows; the receiver
     /// must break off then, so that nobody takes the beginning for the whole.
     ///

@@ -32,7 +32,7 @@ pub async fn receive(transaction: &mut Transaction, order: &Order, settings: &Se
 
 /// Applies a signal to an order. `order` is changed only when the order moved.
 ///
-/// A finished order takes its remaining steps out of the queue, and owes a notice to each webhook of its client.
+/// Who admits an order says which step follows. A finished order takes its remaining steps out of the queue, and owes a notice to each webhook of its client.
 pub async fn advance(
     transaction: &mut Transaction,
     order: &mut Order,
@@ -57,7 +57,6 @@ pub async fn advance(
     }
     record(transaction, &moved, "").await?;
     match next {
-        OrderState::Queued => steps::insert(transaction, &moved, StepKind::Prepare, settings.ageing, now).await?,
         state if state.is_finished() => {
             steps::drop_unfinished(transaction, &moved.id, now).await?;
             owe_notices(transaction, &moved, now, settings).await?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dipper_archive::digest::Algorithm;
+use dipper_archive::storage::Tier;
 
 use crate::share::Shares;
 
@@ -25,6 +26,8 @@ pub struct Settings {
     pub max_bytes_in_flight: u64,
     /// How work is divided among contracts.
     pub shares: Shares,
+    /// How content is brought back from archive classes.
+    pub recall: RecallSettings,
     /// How much waiting a point of an order's urgency is worth.
     pub ageing: Duration,
     /// How long a step belongs to a worker that has stopped reporting.
@@ -59,12 +62,51 @@ pub struct Settings {
     pub egress_allow: Vec<String>,
 }
 
+/// How content is brought back from archive classes.
+#[derive(Clone, Debug)]
+pub struct RecallSettings {
+    /// Orders at least this urgent have the fastest tier.
+    pub expedited_from: i64,
+    /// Orders at least this urgent have the middle tier; all others have the slowest.
+    pub standard_from: i64,
+    /// For how many days recalled content can be read.
+    pub days: u32,
+    /// How often a recall is looked at.
+    pub poll: Duration,
+    /// How long a recall may take.
+    pub give_up: Duration,
+}
+
+impl Default for RecallSettings {
+    fn default() -> RecallSettings {
+        RecallSettings {
+            expedited_from: 90,
+            standard_from: 30,
+            days: 8,
+            poll: Duration::from_secs(15 * 60),
+            give_up: Duration::from_secs(120 * 3600),
+        }
+    }
+}
+
+impl RecallSettings {
+    /// The tier for an order of that urgency.
+    pub fn tier(&self, rank: i64) -> Tier {
+        match rank {
+            rank if rank >= self.expedited_from => Tier::Expedited,
+            rank if rank >= self.standard_from => Tier::Standard,
+            _ => Tier::Bulk,
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
             worker_count: std::thread::available_parallelism().map_or(2, usize::from).min(8),
             max_bytes_in_flight: 0,
             shares: Shares::default(),
+            recall: RecallSettings::default(),
             ageing: Duration::from_secs(60),
             lease: Duration::from_secs(60),
             heartbeat: Duration::from_secs(15),

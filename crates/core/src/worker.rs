@@ -10,7 +10,7 @@ use tracing::{Instrument as _, error, info, warn};
 
 use crate::db::claims::{self, Claim, Claimed};
 use crate::db::orders::{Failure, FailureCode};
-use crate::db::steps::{Lease, StepEnd};
+use crate::db::steps::{Lease, StepEnd, StepKind};
 use crate::db::{DatabaseError, orders, steps};
 use crate::fixity;
 use crate::hold::Hold;
@@ -218,7 +218,7 @@ impl Worker {
                 info!("the step was lost to another worker, or its order has ended");
                 Ok(())
             }
-            StepError::Stopped => self.end_step(lease, StepEnd::HandedBack).await,
+            StepError::Stopped | StepError::Archived => self.end_step(lease, StepEnd::HandedBack).await,
             StepError::Passing(reason) if lease.attempt < settings.max_attempts => {
                 let wait = backoff(settings.backoff, settings.max_backoff, lease.attempt);
                 warn!(%reason, wait_seconds = wait.as_secs(), "the step failed and is tried again");
@@ -226,7 +226,11 @@ impl Worker {
             }
             StepError::Passing(reason) => {
                 error!(%reason, "the step failed for the last time");
-                let message = "The order could not be carried out. The archive has been told.".to_owned();
+                let message = match lease.kind {
+                    StepKind::Recall => "The package lies in cold storage, and could not be brought back.",
+                    StepKind::Admit | StepKind::Prepare => "The order could not be carried out.",
+                };
+                let message = format!("{message} The archive has been told.");
                 let failure = Failure { code: FailureCode::System, message };
                 self.end_order(lease, Signal::Failed, failure, None, StepEnd::Dead(reason)).await
             }
@@ -285,7 +289,7 @@ fn outcome(result: &Result<(), StepError>, may_repeat: bool) -> StepOutcome {
         Ok(()) => StepOutcome::Done,
         Err(StepError::Passing(_)) if may_repeat => StepOutcome::Later,
         Err(StepError::Passing(_) | StepError::Final { .. }) => StepOutcome::Dead,
-        Err(StepError::Stopped) => StepOutcome::HandedBack,
+        Err(StepError::Stopped | StepError::Archived) => StepOutcome::HandedBack,
         Err(StepError::Lost) => StepOutcome::Lost,
     }
 }

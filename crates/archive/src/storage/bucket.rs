@@ -118,6 +118,10 @@ impl Storage for BucketStorage {
         false
     }
 
+    fn has_archive_classes(&self) -> bool {
+        true
+    }
+
     fn reads_at_once(&self) -> Option<NonZeroUsize> {
         Some(REQUESTS_AT_ONCE)
     }

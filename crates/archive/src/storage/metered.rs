@@ -46,6 +46,10 @@ impl<S: Storage> Storage for Metered<S> {
         self.storage.moves_directories()
     }
 
+    fn has_archive_classes(&self) -> bool {
+        self.storage.has_archive_classes()
+    }
+
     fn reads_at_once(&self) -> Option<NonZeroUsize> {
         self.storage.reads_at_once()
     }

@@ -147,6 +147,11 @@ pub trait Storage: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Whether files may be in archive classes at all. Where they may not, nobody need look.
+    fn has_archive_classes(&self) -> bool {
+        false
+    }
+
     /// Asks for a file in an archive class to be made readable for a number of days; how that stands now.
     fn recall(&self, path: &str, tier: Tier, days: u32) -> io::Result<Recall> {
         let _ = (path, tier, days);
@@ -172,7 +177,7 @@ pub(crate) fn threads(storage: &dyn Storage) -> usize {
 }
 
 /// Does something with each item, several at a time on as many threads. The first error ends it.
-pub(crate) fn at_once<T: Sync, E: Send>(
+pub fn at_once<T: Sync, E: Send>(
     threads: NonZeroUsize,
     items: &[T],
     act: &(dyn Fn(&T) -> Result<(), E> + Sync),

@@ -13,7 +13,7 @@
 //! So that no two transactions wait for each other, rows are locked in this order, and rows of one table in the order
 //! of their keys (packages: of their locations):
 //!
-//! shares, contracts, clients, orders, steps, packages, ingests, deliveries, webhooks, notices
+//! shares, contracts, clients, orders, steps, packages, ingests, deliveries, recalls, webhooks, notices
 //!
 //! A queue is taken from with [`Statement::skipping_locked`], which waits for nobody. Where the server finds a deadlock all
 //! the same, the error is one that [`DatabaseError::is_busy`] calls passing.
@@ -33,6 +33,7 @@ pub mod notices;
 pub mod orders;
 pub mod packages;
 mod postgres;
+pub mod recalls;
 mod schema;
 mod sqlite;
 mod statement;

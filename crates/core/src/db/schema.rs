@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 5] = [
     (
         1,
         "catalogue",
@@ -33,6 +33,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 4] = [
         "shares",
         include_str!("../../migrations/sqlite/0004_shares.sql"),
         include_str!("../../migrations/postgres/0004_shares.sql"),
+    ),
+    (
+        6,
+        "recalls",
+        include_str!("../../migrations/sqlite/0006_recalls.sql"),
+        include_str!("../../migrations/postgres/0006_recalls.sql"),
     ),
 ];
 

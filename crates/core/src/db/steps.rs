@@ -15,17 +15,19 @@ use crate::time::Timestamp;
 pub enum StepKind {
     /// Takes a received order into the queue.
     Admit,
+    /// Has content brought back from archive classes.
+    Recall,
     /// Verifies the package and publishes the delivery.
     Prepare,
 }
 
-named!(StepKind, "kind of step": Admit => "admit", Prepare => "prepare");
+named!(StepKind, "kind of step": Admit => "admit", Recall => "recall", Prepare => "prepare");
 
 impl StepKind {
     /// Whether it reads the content of the package, and so costs by its size.
     pub fn reads_content(self) -> bool {
         match self {
-            StepKind::Admit => false,
+            StepKind::Admit | StepKind::Recall => false,
             StepKind::Prepare => true,
         }
     }
@@ -129,6 +131,9 @@ pub enum StepEnd {
     Done,
     /// It is tried again after a time, with the reason.
     Later(Timestamp, String),
+    /// It waits for something that takes its time, and is looked at again then. It has not failed: attempts are counted
+    /// from the beginning.
+    Asleep(Timestamp),
     /// It is handed back unharmed; the attempt does not count.
     HandedBack,
     /// It is given up, and kept with its reason.
@@ -145,6 +150,7 @@ pub async fn end(
     let (state, run_after, failure, uncounted) = match end {
         StepEnd::Done => ("done", now, None, 0_i64),
         StepEnd::Later(run_after, reason) => ("waiting", run_after, Some(reason), 0),
+        StepEnd::Asleep(run_after) => ("waiting", run_after, None, lease.attempt),
         StepEnd::HandedBack => ("ready", now, None, 1),
         StepEnd::Dead(reason) => ("dead", now, Some(reason), 0),
     };
@@ -171,6 +177,20 @@ pub async fn drop_unfinished(
     let update = "UPDATE steps SET state = 'done', fence = fence + 1, holder = NULL, lease_until = 0, updated = $1
                   WHERE order_id = $2 AND state IN ('ready', 'waiting', 'leased')";
     transaction.execute(sql(update).bind(now).bind(order_id)).await.map(|_| ())
+}
+
+/// Has the sleeping steps of a kind looked at now that belong to unfinished orders of a package.
+pub async fn hasten(
+    transaction: &mut Transaction,
+    kind: StepKind,
+    package_id: &str,
+    now: Timestamp,
+) -> Result<u64, DatabaseError> {
+    let update = "UPDATE steps SET run_after = $1
+                  WHERE id IN (SELECT id FROM steps WHERE state = 'waiting' AND run_after > $1 AND kind = $2
+                                   AND order_id IN (SELECT id FROM orders WHERE package_id = $3 AND finished = 0)
+                               ORDER BY id /* lock */)";
+    transaction.execute(sql(update).bind(now).bind(kind.name()).bind(package_id).skipping_locked()).await
 }
 
 /// How many steps are in each state that is not done.

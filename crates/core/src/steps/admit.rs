@@ -1,9 +1,10 @@
-//! Takes a received order into the queue.
+//! Takes a received order into the queue. What may lie in an archive class is recalled from here on, while the order waits
+//! for its turn.
 
 use crate::db::orders;
-use crate::db::steps::{self, Lease, StepEnd};
+use crate::db::steps::{self, Lease, StepEnd, StepKind};
 use crate::installation::Installation;
-use crate::order::Signal;
+use crate::order::{Signal, Transition};
 use crate::progress;
 use crate::steps::StepError;
 
@@ -16,7 +17,13 @@ pub(super) async fn run(installation: &Installation, lease: &Lease) -> Result<()
     if !steps::end(&mut transaction, lease, StepEnd::Done, now).await? {
         return Err(StepError::Lost);
     }
-    progress::advance(&mut transaction, &mut order, Signal::Admitted, None, now, &installation.settings).await?;
+    let settings = &installation.settings;
+    let step = progress::advance(&mut transaction, &mut order, Signal::Admitted, None, now, settings).await?;
+    if let Transition::To(_) = step {
+        let is_cold = installation.archive.storage().has_archive_classes();
+        let next = if is_cold { StepKind::Recall } else { StepKind::Prepare };
+        steps::insert(&mut transaction, &order, next, settings.ageing, now).await?;
+    }
     transaction.commit().await?;
     installation.wake_workers();
     Ok(())

@@ -3,6 +3,7 @@
 
 mod admit;
 mod prepare;
+mod recall;
 
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ pub(crate) enum StepError {
     Passing(String),
     /// It will not: the order ends with this signal and reason, and the package is marked if it is damaged.
     Final { signal: Signal, failure: Failure, damage: Option<String> },
+    /// Content that is needed is in an archive class, and must be recalled first.
+    Archived,
     /// Somebody else holds the step now, or the order has ended.
     Lost,
     /// The worker is to stop: the step is handed back.
@@ -46,6 +49,13 @@ impl From<ProgressError> for StepError {
 pub(crate) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &Hold) -> Result<(), StepError> {
     match lease.kind {
         StepKind::Admit => admit::run(installation, lease).await,
-        StepKind::Prepare => prepare::run(installation, lease, hold).await,
+        StepKind::Recall => match recall::run(installation, lease, hold).await {
+            Err(StepError::Archived) => Err(StepError::Passing("an inventory went back into cold storage".to_owned())),
+            done => done,
+        },
+        StepKind::Prepare => match prepare::run(installation, lease, hold).await {
+            Err(StepError::Archived) => recall::begin_again(installation, lease).await,
+            done => done,
+        },
     }
 }

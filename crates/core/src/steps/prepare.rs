@@ -51,7 +51,11 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
 }
 
 /// What held when the order was accepted may not hold any more when its turn comes.
-async fn still_allowed(installation: &Installation, order: &Order, attempt: i64) -> Result<Package, StepError> {
+pub(super) async fn still_allowed(
+    installation: &Installation,
+    order: &Order,
+    attempt: i64,
+) -> Result<Package, StepError> {
     let rejected = |code, message: String| StepError::Final {
         signal: Signal::Rejected,
         failure: Failure { code, message },
@@ -189,12 +193,18 @@ fn damaged(detail: String) -> StepError {
 
 fn assembly_error(error: AssemblyError) -> StepError {
     match error {
-        AssemblyError::Archive(ocfl::Error::Io { path, source }) if source.kind() == std::io::ErrorKind::NotFound => {
+        AssemblyError::Archive(error) => archive_error(error),
+        error => damaged(error.to_string()),
+    }
+}
+
+pub(super) fn archive_error(error: ocfl::Error) -> StepError {
+    match error {
+        error if error.is_archived() => StepError::Archived,
+        ocfl::Error::Io { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
             damaged(format!("{path} is missing"))
         }
-        AssemblyError::Archive(error @ (ocfl::Error::Io { .. } | ocfl::Error::Unrecovered { .. })) => {
-            StepError::Passing(error.to_string())
-        }
+        error @ (ocfl::Error::Io { .. } | ocfl::Error::Unrecovered { .. }) => StepError::Passing(error.to_string()),
         error => damaged(error.to_string()),
     }
 }
@@ -203,6 +213,7 @@ fn prepare_error(error: PrepareError, hold: &Hold) -> StepError {
     match error {
         PrepareError::Cancelled if hold.is_lost() => StepError::Lost,
         PrepareError::Cancelled => StepError::Stopped,
+        error if error.is_archived() => StepError::Archived,
         error @ (PrepareError::Fixity { .. } | PrepareError::Source(SourceError::WrongSize { .. })) => {
             damaged(error.to_string())
         }

@@ -114,6 +114,11 @@ impl Settings {
     fn check_share(&self, found: &mut Found) {
         let share = &self.share;
         found.range("worker.ageing_seconds", self.worker.ageing_seconds, 0, 7 * 86_400);
+        let recall = &self.recall;
+        found.range("recall.standard_from", recall.standard_from.into(), 0, recall.expedited_from.into());
+        found.range("recall.days", recall.days.into(), 0, 365);
+        found.range("recall.poll_minutes", recall.poll_minutes, 1, 24 * 60);
+        found.range("recall.give_up_hours", recall.give_up_hours, 1, 24 * 60);
         found.range("share.default_weight", share.default_weight.into(), 1, MAX_WEIGHT.into());
         for (number, entry) in share.weights.iter().enumerate() {
             let Some((contract_id, _)) = super::core::weight(entry) else {

@@ -6,6 +6,7 @@ use dipper_archive::digest::Algorithm;
 use dipper_archive::ocfl::layout::{HashedTuples, Layout};
 use dipper_core::db::Server;
 use dipper_core::installation::Places;
+use dipper_core::settings::RecallSettings;
 use dipper_core::share::Shares;
 
 use super::{Checksum, ConfigError, Problem, Settings, Split};
@@ -70,6 +71,7 @@ impl Settings {
             worker_count: self.worker_count(),
             max_bytes_in_flight: self.worker.max_bytes_in_flight,
             shares: self.shares(),
+            recall: self.recall(),
             ageing: Duration::from_secs(self.worker.ageing_seconds),
             lease: Duration::from_secs(self.worker.lease_seconds),
             heartbeat: Duration::from_secs(self.worker.heartbeat_seconds),
@@ -98,6 +100,23 @@ impl Settings {
 }
 
 impl Settings {
+    fn recall(&self) -> RecallSettings {
+        let recall = &self.recall;
+        let link_days = self.delivery.link_hours.div_ceil(24) + 1;
+        let days = match recall.days {
+            0 if self.delivery.store.is_empty() => u32::try_from(link_days).unwrap_or(u32::MAX),
+            0 => 3,
+            days => days,
+        };
+        RecallSettings {
+            expedited_from: recall.expedited_from.into(),
+            standard_from: recall.standard_from.into(),
+            days,
+            poll: Duration::from_secs(recall.poll_minutes.saturating_mul(60)),
+            give_up: Duration::from_secs(recall.give_up_hours.saturating_mul(3600)),
+        }
+    }
+
     fn shares(&self) -> Shares {
         let share = &self.share;
         Shares {

@@ -39,6 +39,8 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// How work is divided among contracts.
     pub share: ShareSettings,
+    /// Content in archive classes.
+    pub recall: RecallSettings,
     /// Deliveries and their links.
     pub delivery: DeliverySettings,
     /// The bucket of `delivery.store`.
@@ -160,6 +162,22 @@ pub struct ShareSettings {
     pub max_steps_per_contract: u64,
     /// Bytes of one contract that are worked on at a time; 0 for no bound.
     pub max_bytes_per_contract: u64,
+}
+
+/// Content in archive classes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecallSettings {
+    /// The least priority with the fastest tier.
+    pub expedited_from: u32,
+    /// The least priority with the middle tier.
+    pub standard_from: u32,
+    /// How long recalled content can be read; 0 for as long as it is needed.
+    pub days: u32,
+    /// How often a recall is looked at.
+    pub poll_minutes: u64,
+    /// How long a recall may take.
+    pub give_up_hours: u64,
 }
 
 /// Deliveries and their links.

@@ -54,6 +54,7 @@ const ATTRIBUTE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(
         (status = 400, description = "A parameter is given twice"),
         (status = 403, description = "The link is not genuine, or has expired"),
         (status = 404, description = "The link ends in another name than the file's"),
+        (status = 409, description = "The package went back into cold storage: order it again"),
         (status = 410, description = "The delivery was released, or is not kept any more"),
         (status = 412, description = "The file is another than `If-Match` asks for"),
         (status = 416, description = "The range lies outside of the file, or there are several"),
@@ -97,7 +98,7 @@ pub(crate) async fn download(
         let permit = app.downloads().try_acquire_owned().map_err(|_| {
             Refusal::unavailable("as many downloads as are allowed are running: try again later", BUSY_SECONDS)
         })?;
-        body(&file, range.clone(), permit)
+        body(&file, range.clone(), permit).await?
     };
     let mut response = (status, body).into_response();
     describe(response.headers_mut(), &file, &range, status, &etag);
@@ -120,6 +121,7 @@ fn refusal(error: DownloadError) -> Refusal {
         DownloadError::Forged => Refusal::new(StatusCode::FORBIDDEN, "LINK_NOT_GENUINE", message),
         DownloadError::Expired => Refusal::new(StatusCode::FORBIDDEN, "LINK_EXPIRED", message),
         DownloadError::Gone(_) => Refusal::new(StatusCode::GONE, "DELIVERY_NOT_KEPT", message),
+        DownloadError::Archived => Refusal::new(StatusCode::CONFLICT, "CONTENT_ARCHIVED", message),
         DownloadError::Database(error) => {
             tracing::error!(%error, "a delivery could not be looked up");
             Refusal::database(&error)
@@ -176,19 +178,19 @@ fn disposition(filename: &str) -> String {
 }
 
 /// The bytes as they are verified. The permit is given back when the body is dropped.
-fn body(file: &Download, range: Range<u64>, permit: OwnedSemaphorePermit) -> Body {
+async fn body(file: &Download, range: Range<u64>, permit: OwnedSemaphorePermit) -> Result<Body, Refusal> {
     let left = range.end - range.start;
     if left == 0 {
-        return Body::empty();
+        return Ok(Body::empty());
     }
-    let pieces = file.stream(range);
+    let pieces = file.begin(range).await.map_err(refusal)?;
     let running = metrics::download();
-    Body::from_stream(stream::unfold(Some((pieces, left, permit, running)), async |state| {
+    Ok(Body::from_stream(stream::unfold(Some((pieces, left, permit, running)), async |state| {
         let (mut pieces, left, permit, running) = state?;
         if left == 0 {
             return None;
         }
-        match pieces.recv().await {
+        match pieces.next().await {
             Some(Ok(piece)) => {
                 let left = left.saturating_sub(piece.len() as u64);
                 running.sent(piece.len() as u64);
@@ -198,7 +200,7 @@ fn body(file: &Download, range: Range<u64>, permit: OwnedSemaphorePermit) -> Bod
             // The reader is gone without a word: no end of the file either.
             None => Some((Err(io::ErrorKind::UnexpectedEof.into()), None)),
         }
-    }))
+    })))
 }
 
 #[cfg(test)]
