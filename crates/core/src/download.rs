@@ -1,8 +1,10 @@
 //! Fetching: a delivered file, computed again from the archive and verified piece by piece before a byte leaves.
 
 use std::collections::VecDeque;
+use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dipper_archive::digest::{Algorithm, Digest};
@@ -18,6 +20,8 @@ use crate::installation::Installation;
 use crate::time::Timestamp;
 use crate::trace;
 
+/// How long a link into the store works that a client is led on to: it is followed at once.
+const REDIRECT_LIFETIME: Duration = Duration::from_secs(3600);
 /// Pieces that wait for a slow client; each is as long as the distance of checkpoints.
 const PIECES_AHEAD: usize = 1;
 /// How many files the layouts in the cache may hold together: about 60 MiB.
@@ -43,9 +47,26 @@ pub enum DownloadError {
     /// The package cannot be read now. For the log.
     #[error("the package cannot be read: {0}")]
     Archive(#[from] AssemblyError),
+    /// No link into the store of deliveries can be made now. For the log.
+    #[error("the store of deliveries: {0}")]
+    Store(#[source] io::Error),
     /// The database failed. For the log.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+}
+
+/// What a link leads to.
+#[derive(Clone, Debug)]
+pub enum Fetch {
+    /// A file that is computed from the archive.
+    Computed(Download),
+    /// A file that lies in the store of deliveries.
+    Stored {
+        /// The name under which it is saved.
+        filename: String,
+        /// A link into the store.
+        link: String,
+    },
 }
 
 /// Opens deliveries, and remembers what it takes to read the ones in use.
@@ -88,7 +109,7 @@ impl Downloads {
         Downloads { installation, cache: Arc::default() }
     }
 
-    pub(crate) async fn open(&self, delivery_id: &str, number: u32) -> Result<Download, DownloadError> {
+    pub(crate) async fn open(&self, delivery_id: &str, number: u32) -> Result<Fetch, DownloadError> {
         let gone = |reason: &str| DownloadError::Gone(reason.to_owned());
         let database = &self.installation.database;
         let delivery = deliveries::get(database, delivery_id).await?.ok_or_else(|| gone("it was removed"))?;
@@ -99,6 +120,15 @@ impl Downloads {
             return Err(gone("its time is over"));
         }
         let file = delivery.files.iter().find(|file| file.number == number).ok_or_else(|| gone("it was removed"))?;
+        // What lies in another store than today's is computed again, which gives the same bytes.
+        if let Some(store) = &self.installation.store
+            && let Some(key) = store.key_of(&delivery, file)
+        {
+            let now = self.installation.clock.now();
+            let expires = now.plus(REDIRECT_LIFETIME).min(delivery.kept_until);
+            let link = store.link(expires, now, key, &file.filename).await.map_err(DownloadError::Store)?;
+            return Ok(Fetch::Stored { filename: file.filename.clone(), link });
+        }
         if file.layout_format != LAYOUT_FORMAT {
             return Err(gone("it was prepared by another version of this program; order the package again"));
         }
@@ -108,7 +138,7 @@ impl Downloads {
             return Err(gone(&format!("the package is {}", package.state)));
         }
         let opened = self.opened(&package, order.version, &file.part, delivery_id, number).await?;
-        Ok(Download {
+        Ok(Fetch::Computed(Download {
             filename: file.filename.clone(),
             len: file.size_bytes,
             algorithm: file.algorithm,
@@ -118,7 +148,7 @@ impl Downloads {
             order_id: order.id,
             opened,
             installation: Arc::clone(&self.installation),
-        })
+        }))
     }
 
     async fn opened(

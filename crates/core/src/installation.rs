@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dipper_archive::bucket::{BucketSettings, SettingsError};
 use dipper_archive::ocfl::{self, StorageRoot, layout};
 use dipper_archive::publish;
 use dipper_archive::storage::{LocalStorage, Metered, Storage};
+use tokio::sync::Notify;
 
 use crate::data::{self, DataDirectory};
 use crate::db::{self, Database, DatabaseError};
 use crate::secret::{Key, SecretError};
 use crate::settings::Settings;
+use crate::store::DeliveryStore;
 use crate::time::{Clock, Timestamp};
 use crate::wake::Bells;
 
@@ -38,6 +41,8 @@ pub struct Places {
     pub staging: Option<PathBuf>,
     /// The layout of a storage root that is created.
     pub layout: layout::Layout,
+    /// The bucket that deliveries are put into, if they are not served from the archive.
+    pub deliveries: Option<BucketSettings>,
 }
 
 impl Places {
@@ -50,6 +55,7 @@ impl Places {
             archive: None,
             staging: None,
             layout: layout::Layout::default(),
+            deliveries: None,
         }
     }
 
@@ -96,6 +102,9 @@ pub enum InstallationError {
     /// The catalogue cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// The store of deliveries cannot be used.
+    #[error("the store of deliveries: {0}")]
+    Store(#[from] SettingsError),
     /// The key cannot be used.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -128,8 +137,11 @@ pub struct Installation {
     pub clock: Clock,
     /// What was set.
     pub settings: Settings,
+    /// The bucket that deliveries are put into, if they are not served from the archive.
+    pub store: Option<DeliveryStore>,
     /// Wake workers and notifiers, here and in other processes.
     pub(crate) bells: Bells,
+    sweep_due: Notify,
 }
 
 impl Installation {
@@ -149,9 +161,20 @@ impl Installation {
         let database = Database::open(&places.catalogue()).await?;
         let key = open_key(&database, &places.key_file()).await?;
         let archive = open_archive(&data, &places)?;
+        let store = places.deliveries.map(DeliveryStore::open).transpose()?;
         drop(lock);
         clock.follow(&database).await?;
-        Ok(Installation { data, database, archive: Arc::new(archive), key, clock, settings, bells: Bells::default() })
+        Ok(Installation {
+            data,
+            database,
+            archive: Arc::new(archive),
+            key,
+            clock,
+            settings,
+            store,
+            bells: Bells::default(),
+            sweep_due: Notify::new(),
+        })
     }
 
     /// Tells the workers that a step may be ready: those of this process at once, others soon, where the database can
@@ -169,6 +192,15 @@ impl Installation {
     /// tell them. To be called after the commit that made it due.
     pub fn wake_notifier(&self) {
         self.bells.notices.ring();
+    }
+
+    /// Tells the sweeper of this process that something may be cleared away.
+    pub fn wake_sweeper(&self) {
+        self.sweep_due.notify_one();
+    }
+
+    pub(crate) async fn sweep_due(&self) {
+        self.sweep_due.notified().await;
     }
 
     /// Waits until a step may be ready: somebody rang, the time has come at which one that waits is due, or it is time

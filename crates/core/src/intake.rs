@@ -1,6 +1,7 @@
 //! The one door: what contracts, console and command line can ask for, with the checks that hold for all of them.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
 use tracing::{Instrument as _, info};
@@ -10,7 +11,7 @@ use crate::db::deliveries::Delivery;
 use crate::db::orders::{Failure, FailureCode, Order, OrderFilter};
 use crate::db::packages::{Package, PackageState, Version};
 use crate::db::{DatabaseError, deliveries, orders, packages};
-use crate::download::{Download, DownloadError, Downloads};
+use crate::download::{DownloadError, Downloads, Fetch};
 use crate::ids;
 use crate::installation::Installation;
 use crate::link::{LinkClaim, Links};
@@ -34,6 +35,8 @@ pub struct OrderView {
     pub order: Order,
     /// Its delivery, once there is one.
     pub delivery: Option<Delivery>,
+    /// A link for each file of the delivery.
+    pub links: Vec<String>,
 }
 
 /// What a client says when it orders a package.
@@ -104,6 +107,9 @@ pub enum IntakeError {
     /// The delivery was released, or is kept no longer.
     #[error("the delivery of order {0} is not kept any more: order the package again")]
     Gone(String),
+    /// No link into the store can be made now. For the log; a client is told to come back.
+    #[error(transparent)]
+    Store(io::Error),
     /// The database failed. For the log; a client is told that something went wrong.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -154,7 +160,7 @@ impl Intake {
         meter::order_received();
         info!(order_id = %order.id, package_id = %order.package_id, client_id = %order.client_id, "order received");
         self.installation.wake_workers();
-        Ok(OrderView { order, delivery: None })
+        Ok(OrderView { order, delivery: None, links: Vec::new() })
     }
 
     async fn order_store(&self, order: &Order) -> Result<(), IntakeError> {
@@ -179,7 +185,17 @@ impl Intake {
     pub async fn order_get(&self, caller: &Caller, id: &str) -> Result<OrderView, IntakeError> {
         let order = self.order_readable(caller, id).await?;
         let delivery = deliveries::of_order(&self.installation.database, id).await?;
-        Ok(OrderView { order, delivery })
+        self.view(order, delivery).await
+    }
+
+    async fn view(&self, order: Order, delivery: Option<Delivery>) -> Result<OrderView, IntakeError> {
+        let links = match &delivery {
+            Some(delivery) if delivery.released.is_none() => {
+                self.links.of(delivery, self.installation.clock.now()).await.map_err(IntakeError::Store)?
+            }
+            _ => Vec::new(),
+        };
+        Ok(OrderView { order, delivery, links })
     }
 
     /// Orders that the caller may see, newest first.
@@ -191,7 +207,12 @@ impl Intake {
         let found = deliveries::of_orders(database, &delivered).await?;
         let mut found: HashMap<String, Delivery> =
             found.into_iter().map(|delivery| (delivery.order_id.clone(), delivery)).collect();
-        Ok(orders.into_iter().map(|order| OrderView { delivery: found.remove(&order.id), order }).collect())
+        let mut views = Vec::with_capacity(orders.len());
+        for order in orders {
+            let delivery = found.remove(&order.id);
+            views.push(self.view(order, delivery).await?);
+        }
+        Ok(views)
     }
 
     /// Withdraws an order that is not delivered yet, or gives a delivery back; what has ended otherwise stays as it
@@ -233,6 +254,8 @@ impl Intake {
             trace::order_ended(&order);
         }
         self.installation.wake_notifier();
+        // What was given back is deleted soon: links into the store work until then.
+        self.installation.wake_sweeper();
         Ok(())
     }
 
@@ -276,7 +299,7 @@ impl Intake {
     }
 
     /// What a link leads to. The link is all that is asked of the caller.
-    pub async fn download_open(&self, claim: &LinkClaim) -> Result<Download, DownloadError> {
+    pub async fn download_open(&self, claim: &LinkClaim) -> Result<Fetch, DownloadError> {
         if !self.links.is_genuine(claim) {
             return Err(DownloadError::Forged);
         }

@@ -31,6 +31,7 @@ pub mod secret;
 pub mod settings;
 pub mod share;
 mod steps;
+pub mod store;
 pub mod time;
 mod trace;
 pub mod verify;

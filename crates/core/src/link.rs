@@ -1,5 +1,7 @@
 //! Signed links: whoever has one may fetch one file of a delivery until it expires, with no other credentials.
 
+use std::io;
+
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -7,6 +9,7 @@ use url::Url;
 
 use crate::db::deliveries::{Delivery, DeliveryFile};
 use crate::secret::Key;
+use crate::store::DeliveryStore;
 use crate::time::Timestamp;
 
 /// The path under which delivered files are served.
@@ -17,6 +20,7 @@ pub const LINK_PATH: &str = "deliveries";
 pub struct Links {
     key: hmac::Key,
     base: Url,
+    store: Option<DeliveryStore>,
 }
 
 /// What a link says, before it is known whether Dipper said it.
@@ -35,11 +39,32 @@ pub struct LinkClaim {
 impl Links {
     /// Links that begin with `base`, the address at which clients reach this server.
     pub fn new(key: &Key, base: Url) -> Links {
-        Links { key: hmac::Key::new(hmac::HMAC_SHA256, key.link_key()), base }
+        Links { key: hmac::Key::new(hmac::HMAC_SHA256, key.link_key()), base, store: None }
     }
 
-    /// The link to one file, which works as long as the delivery's newest links do. The same delivery gives the
-    /// same link every time.
+    /// The same, but links to files that lie in this store lead there at once.
+    #[must_use]
+    pub fn direct(self, store: Option<DeliveryStore>) -> Links {
+        Links { store, ..self }
+    }
+
+    /// A link for each file of a delivery, which works as long as the delivery's newest links do.
+    pub async fn of(&self, delivery: &Delivery, now: Timestamp) -> io::Result<Vec<String>> {
+        let mut links = Vec::with_capacity(delivery.files.len());
+        for file in &delivery.files {
+            let stored = self.store.as_ref().and_then(|store| Some((store, store.key_of(delivery, file)?)));
+            links.push(match stored {
+                // What has expired leads to Dipper, which says so.
+                Some((store, key)) if delivery.expires > now => {
+                    store.link(delivery.expires, now, key, &file.filename).await?
+                }
+                _ => self.url(delivery, file),
+            });
+        }
+        Ok(links)
+    }
+
+    /// Dipper's own link to one file. The same delivery gives the same link every time.
     pub fn url(&self, delivery: &Delivery, file: &DeliveryFile) -> String {
         let expires = delivery.expires.unix_seconds();
         let signature = hmac::sign(&self.key, &message(&delivery.id, file.number, expires));
@@ -92,6 +117,7 @@ mod tests {
             algorithm: Algorithm::Md5,
             checksum: Hasher::new(Algorithm::Md5).finish(),
             layout_format: 1,
+            object_key: None,
         };
         let delivery = Delivery {
             id: "0A".to_owned(),
@@ -100,6 +126,8 @@ mod tests {
             expires: Timestamp(60_000_000),
             kept_until: Timestamp(60_000_000),
             released: None,
+            store: None,
+            removed: None,
             files: vec![file.clone()],
         };
         let url = Url::parse(&links.url(&delivery, &file))?;

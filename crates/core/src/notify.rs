@@ -36,7 +36,8 @@ const SENT_AT_ONCE: usize = 16;
 
 /// Puts what happened to an order into the words of one contract.
 pub trait NoticeRenderer: Send + Sync {
-    /// The JSON body that tells of a finished order; the same facts give the same bytes. `None` when the contract
+    /// The JSON body that tells of a finished order; the same facts give the same bytes, and only links into a store
+    /// differ from one attempt to the next, because each is signed anew. `None` when the contract
     /// has nothing to tell.
     fn render(&self, facts: &NoticeFacts<'_>) -> Option<Vec<u8>>;
 }
@@ -48,8 +49,8 @@ pub struct NoticeFacts<'a> {
     pub order: &'a Order,
     /// Its delivery, if it has one.
     pub delivery: Option<&'a Delivery>,
-    /// Makes the links of the delivery.
-    pub links: &'a Links,
+    /// A link for each file of the delivery.
+    pub links: &'a [String],
     /// When the notice was made.
     pub created: Timestamp,
 }
@@ -176,8 +177,15 @@ impl Notifier {
             return Ok(Outcome::Pointless(format!("the webhook is disabled: {reason}")));
         }
         let delivery = deliveries::of_order(database, &order.id).await?;
-        let facts =
-            NoticeFacts { order: &order, delivery: delivery.as_ref(), links: &self.links, created: lease.created };
+        let links = match &delivery {
+            Some(delivery) => self.links.of(delivery, at).await,
+            None => Ok(Vec::new()),
+        };
+        let links = match links {
+            Ok(links) => links,
+            Err(error) => return Ok(Outcome::Unreachable(format!("no links can be made: {error}"))),
+        };
+        let facts = NoticeFacts { order: &order, delivery: delivery.as_ref(), links: &links, created: lease.created };
         let rendered = self.renderers.get(order.dialect.as_str()).and_then(|renderer| renderer.render(&facts));
         let Some(body) = rendered else {
             return Ok(Outcome::Pointless(format!("the contract {:?} tells nothing of this order", order.dialect)));

@@ -46,6 +46,18 @@ pub struct Settings {
     pub link_lifetime: Duration,
     /// How long new links can be had.
     pub delivery_kept: Duration,
+    /// Whether links to what lies in the store of deliveries lead there at once, rather than through Dipper.
+    pub direct_links: bool,
+    /// How long a step waits that could not reach the store of deliveries.
+    pub store_pause: Duration,
+    /// How often the store of deliveries is swept.
+    pub sweep: Duration,
+    /// How often it is looked through as a whole.
+    pub sweep_all: Duration,
+    /// How long the chore of sweeping belongs to a process that has stopped reporting.
+    pub sweep_lease: Duration,
+    /// The least age of something in the store, by its own clock, that nobody remembers and that is deleted.
+    pub orphan_age: Duration,
     /// The algorithm of the checksum that is told with a delivered file.
     pub checksum: Algorithm,
     /// What becomes one delivered file.
@@ -116,6 +128,12 @@ impl Default for Settings {
             max_backoff: Duration::from_secs(300),
             link_lifetime: Duration::from_secs(168 * 3600),
             delivery_kept: Duration::from_secs(336 * 3600),
+            direct_links: true,
+            store_pause: Duration::from_secs(15),
+            sweep: Duration::from_secs(60),
+            sweep_all: Duration::from_secs(6 * 3600),
+            sweep_lease: Duration::from_secs(600),
+            orphan_age: Duration::from_secs(24 * 3600),
             checksum: Algorithm::Md5,
             split: Split::Package,
             webhook_timeout: Duration::from_secs(10),

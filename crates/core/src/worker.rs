@@ -74,6 +74,11 @@ impl Worker {
         Worker { installation, process, room: Arc::default() }
     }
 
+    /// The installation that it works for.
+    pub fn installation(&self) -> &Arc<Installation> {
+        &self.installation
+    }
+
     /// How it is called where it is told who holds which step: host and process. Each slot adds its number.
     pub fn name(&self) -> &str {
         &self.process
@@ -219,6 +224,11 @@ impl Worker {
                 Ok(())
             }
             StepError::Stopped | StepError::Archived => self.end_step(lease, StepEnd::HandedBack).await,
+            StepError::Away(reason) => {
+                let wait = settings.store_pause;
+                warn!(%reason, wait_seconds = wait.as_secs(), "the step waits for what is away");
+                self.end_step(lease, StepEnd::Postponed(now.plus(wait), reason)).await
+            }
             StepError::Passing(reason) if lease.attempt < settings.max_attempts => {
                 let wait = backoff(settings.backoff, settings.max_backoff, lease.attempt);
                 warn!(%reason, wait_seconds = wait.as_secs(), "the step failed and is tried again");
@@ -287,6 +297,7 @@ impl Worker {
 fn outcome(result: &Result<(), StepError>, may_repeat: bool) -> StepOutcome {
     match result {
         Ok(()) => StepOutcome::Done,
+        Err(StepError::Away(_)) => StepOutcome::Later,
         Err(StepError::Passing(_)) if may_repeat => StepOutcome::Later,
         Err(StepError::Passing(_) | StepError::Final { .. }) => StepOutcome::Dead,
         Err(StepError::Stopped | StepError::Archived) => StepOutcome::HandedBack,

@@ -1,4 +1,4 @@
-//! What is done besides answering requests: steps and notices, in the server or in a process of their own.
+//! What is done besides answering requests: steps, notices and sweeping, in the server or in a process of their own.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use dipper_core::installation::Installation;
 use dipper_core::link::Links;
 use dipper_core::notify::{NoticeRenderer, Notifier};
 use dipper_core::recovery;
+use dipper_core::store::sweep::Sweeper;
 use dipper_core::time::Clock;
 use dipper_core::wake;
 use dipper_core::worker::Worker;
@@ -36,7 +37,8 @@ impl Background {
         if let Err(error) = recovery::recover(&installation).await {
             tracing::warn!(%error, "what a crash left could not be finished");
         }
-        let links = Links::new(&installation.key, base);
+        let direct = installation.store.clone().filter(|_| installation.settings.direct_links);
+        let links = Links::new(&installation.key, base).direct(direct);
         let renderers: HashMap<&'static str, Box<dyn NoticeRenderer>> =
             HashMap::from([(dps::DIALECT, dps::renderer())]);
         let notifier = Notifier::new(installation.clone(), links.clone(), renderers)?;
@@ -44,7 +46,7 @@ impl Background {
     }
 }
 
-/// Begins to work on steps and to send notices. At shutdown, steps that run have until `deadline` to finish.
+/// Begins to work on steps, to send notices and to sweep the store of deliveries. At shutdown, steps that run have until `deadline` to finish.
 pub(crate) fn start(
     worker: Worker,
     notifier: &Notifier,
@@ -52,6 +54,7 @@ pub(crate) fn start(
     shutdown: &CancellationToken,
 ) -> JoinSet<()> {
     let mut working = JoinSet::new();
+    working.spawn(Sweeper::new(worker.installation().clone()).run(shutdown.clone()));
     working.spawn(worker.run(shutdown.clone(), deadline));
     working.spawn(notifier.clone().run(shutdown.clone()));
     working

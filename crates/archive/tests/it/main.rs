@@ -12,6 +12,7 @@ mod bagit;
 mod bagit_refused;
 mod bagit_support;
 mod bucket;
+mod bucket_faults;
 mod glacier;
 mod ocfl_bucket;
 mod ocfl_conformance;

@@ -6,6 +6,8 @@ use crate::db::packages::any_of;
 use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
 use crate::time::Timestamp;
 
+const COLUMNS: &str = "id, order_id, created, expires, kept_until, released, store, removed";
+
 /// What was handed out for an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -21,6 +23,10 @@ pub struct Delivery {
     pub kept_until: Timestamp,
     /// When the client gave it back.
     pub released: Option<Timestamp>,
+    /// The bucket and prefix that its files were put into; `None` when they are computed from the archive.
+    pub store: Option<String>,
+    /// When its files were deleted there.
+    pub removed: Option<Timestamp>,
     /// What can be fetched.
     pub files: Vec<DeliveryFile>,
 }
@@ -42,6 +48,8 @@ pub struct DeliveryFile {
     pub checksum: Digest,
     /// The number of the rules by which its bytes are computed.
     pub layout_format: u32,
+    /// Its key in the store of the delivery.
+    pub object_key: Option<String>,
 }
 
 /// Writes a delivery with its files, each with the checkpoints by which any range of it can be verified.
@@ -50,18 +58,20 @@ pub async fn insert(
     delivery: &Delivery,
     checkpoints: Vec<Vec<u8>>,
 ) -> Result<(), DatabaseError> {
-    let insert = "INSERT INTO deliveries (id, order_id, created, expires, kept_until) VALUES ($1, $2, $3, $4, $5)";
+    let insert = "INSERT INTO deliveries (id, order_id, created, expires, kept_until, store)
+                  VALUES ($1, $2, $3, $4, $5, $6)";
     let statement = sql(insert)
         .bind(&delivery.id)
         .bind(&delivery.order_id)
         .bind(delivery.created)
         .bind(delivery.expires)
-        .bind(delivery.kept_until);
+        .bind(delivery.kept_until)
+        .bind(delivery.store.clone());
     transaction.execute(statement).await?;
     for (file, checkpoints) in delivery.files.iter().zip(checkpoints) {
         let insert = "INSERT INTO delivery_files (delivery_id, number, part, filename, size_bytes, algorithm, checksum,
-                          layout_format, checkpoints)
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+                          layout_format, checkpoints, object_key)
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
         let statement = sql(insert)
             .bind(&delivery.id)
             .bind(file.number)
@@ -71,7 +81,8 @@ pub async fn insert(
             .bind(file.algorithm.name())
             .bind(file.checksum.to_string())
             .bind(file.layout_format)
-            .bind(checkpoints);
+            .bind(checkpoints)
+            .bind(file.object_key.clone());
         transaction.execute(statement).await?;
     }
     Ok(())
@@ -120,20 +131,42 @@ pub async fn release(transaction: &mut Transaction, order_id: &str, now: Timesta
     Ok(transaction.execute(sql(update).bind(now).bind(order_id)).await? == 1)
 }
 
+/// Deliveries whose files still lie in a store although they were given back or are kept no longer.
+pub async fn over(
+    database: &Database,
+    store: &str,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Delivery>, DatabaseError> {
+    let text = format!(
+        "SELECT {COLUMNS} FROM deliveries
+         WHERE store = $1 AND removed IS NULL AND (kept_until <= $2 OR released IS NOT NULL) ORDER BY kept_until LIMIT $3"
+    );
+    let rows = database.rows(Statement::assembled(text).bind(store).bind(now).bind(limit)).await?;
+    with_files(database, rows.iter().map(delivery).collect::<Result<_, _>>()?).await
+}
+
+/// Records that the files of a delivery were deleted from its store; `false` when that was recorded before.
+pub async fn remove(transaction: &mut Transaction, id: &str, now: Timestamp) -> Result<bool, DatabaseError> {
+    let update = "UPDATE deliveries SET removed = $1 WHERE id = $2 AND removed IS NULL";
+    Ok(transaction.execute(sql(update).bind(now).bind(id)).await? == 1)
+}
+
 async fn load(database: &Database, column: &'static str, wanted: &[&str]) -> Result<Vec<Delivery>, DatabaseError> {
     let mut values = Vec::with_capacity(wanted.len());
     let chosen = any_of(column, wanted, &mut values);
-    let text =
-        format!("SELECT id, order_id, created, expires, kept_until, released FROM deliveries WHERE 1 = 1{chosen}");
+    let text = format!("SELECT {COLUMNS} FROM deliveries WHERE 1 = 1{chosen}");
     let rows = database.rows(values.into_iter().fold(Statement::assembled(text), Statement::bind)).await?;
-    let mut deliveries: Vec<Delivery> = rows.iter().map(delivery).collect::<Result<_, _>>()?;
+    with_files(database, rows.iter().map(delivery).collect::<Result<_, _>>()?).await
+}
 
+async fn with_files(database: &Database, mut deliveries: Vec<Delivery>) -> Result<Vec<Delivery>, DatabaseError> {
     let ids: Vec<String> = deliveries.iter().map(|delivery| delivery.id.clone()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let mut values = Vec::with_capacity(ids.len());
     let chosen = any_of("delivery_id", &ids, &mut values);
     let text = format!(
-        "SELECT delivery_id, number, part, filename, size_bytes, algorithm, checksum, layout_format
+        "SELECT delivery_id, number, part, filename, size_bytes, algorithm, checksum, layout_format, object_key
          FROM delivery_files WHERE 1 = 1{chosen} ORDER BY delivery_id, number"
     );
     let rows = database.rows(values.into_iter().fold(Statement::assembled(text), Statement::bind)).await?;
@@ -154,6 +187,8 @@ fn delivery(row: &Row) -> Result<Delivery, DatabaseError> {
         expires: row.time("expires")?,
         kept_until: row.time("kept_until")?,
         released: row.time_or_null("released")?,
+        store: row.text_or_null("store")?,
+        removed: row.time_or_null("removed")?,
         files: Vec::new(),
     })
 }
@@ -173,5 +208,6 @@ fn file(row: &Row) -> Result<DeliveryFile, DatabaseError> {
         algorithm,
         checksum,
         layout_format: row.number("layout_format")?,
+        object_key: row.text_or_null("object_key")?,
     })
 }

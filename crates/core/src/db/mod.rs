@@ -38,6 +38,7 @@ mod schema;
 mod sqlite;
 mod statement;
 pub mod steps;
+pub mod uploads;
 pub mod webhooks;
 
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 6] = [
     (
         1,
         "catalogue",
@@ -33,6 +33,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 5] = [
         "shares",
         include_str!("../../migrations/sqlite/0004_shares.sql"),
         include_str!("../../migrations/postgres/0004_shares.sql"),
+    ),
+    (
+        5,
+        "delivery store",
+        include_str!("../../migrations/sqlite/0005_delivery_store.sql"),
+        include_str!("../../migrations/postgres/0005_delivery_store.sql"),
     ),
     (
         6,

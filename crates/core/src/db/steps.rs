@@ -134,6 +134,8 @@ pub enum StepEnd {
     /// It waits for something that takes its time, and is looked at again then. It has not failed: attempts are counted
     /// from the beginning.
     Asleep(Timestamp),
+    /// It is tried again after a time, with the reason; the attempt does not count.
+    Postponed(Timestamp, String),
     /// It is handed back unharmed; the attempt does not count.
     HandedBack,
     /// It is given up, and kept with its reason.
@@ -151,6 +153,7 @@ pub async fn end(
         StepEnd::Done => ("done", now, None, 0_i64),
         StepEnd::Later(run_after, reason) => ("waiting", run_after, Some(reason), 0),
         StepEnd::Asleep(run_after) => ("waiting", run_after, None, lease.attempt),
+        StepEnd::Postponed(run_after, reason) => ("waiting", run_after, Some(reason), 1),
         StepEnd::HandedBack => ("ready", now, None, 1),
         StepEnd::Dead(reason) => ("dead", now, Some(reason), 0),
     };

@@ -20,6 +20,8 @@ use crate::progress::ProgressError;
 pub(crate) enum StepError {
     /// It may go better another time.
     Passing(String),
+    /// Something that the step needs is away. It is tried again until that is back, however often.
+    Away(String),
     /// It will not: the order ends with this signal and reason, and the package is marked if it is damaged.
     Final { signal: Signal, failure: Failure, damage: Option<String> },
     /// Content that is needed is in an archive class, and must be recalled first.

@@ -1,11 +1,14 @@
 //! Prepares a delivery: looks whether it is still allowed, reads and verifies every byte of the package, and
-//! publishes the links. Nothing is written but the catalogue: the package is computed again when it is fetched.
+//! publishes the links. Without a store of deliveries nothing is written but the catalogue: the package is computed
+//! again when it is fetched. With one, the package goes up while it is read, and becomes an object there only after
+//! all of it has matched.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use dipper_archive::bucket::{Fault, Upload};
 use dipper_archive::ocfl;
-use dipper_archive::package::{Control, Options, PrepareError, Prepared, SourceError, prepare};
+use dipper_archive::package::{Control, Options, PrepareError, Prepared, Sink, SourceError, prepare};
 use tracing::{info, warn};
 
 use crate::assembly::{Assembly, AssemblyError, LAYOUT_FORMAT, Part};
@@ -23,6 +26,7 @@ use crate::meter;
 use crate::order::Signal;
 use crate::progress;
 use crate::steps::StepError;
+use crate::store::upload::{UploadError, Uploads};
 use crate::trace;
 
 pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &Hold) -> Result<(), StepError> {
@@ -30,24 +34,54 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
     let package = still_allowed(installation, &order, lease.attempt).await?;
     advance(installation, lease, Signal::RecallStarted).await?;
     advance(installation, lease, Signal::VerificationStarted).await?;
+    let mut uploads = match &installation.store {
+        Some(store) => Some(Uploads::new(installation, store, lease).await?),
+        None => None,
+    };
     let (context, version, holding) = (Arc::clone(installation), order.version, hold.clone());
     let first = lease.attempt == 1;
     let began = Instant::now();
     let preparing = meter::preparing(order.size_bytes);
     let span = trace::verification(&order);
-    let verifying =
-        tokio::task::spawn_blocking(move || match span.in_scope(|| verify(&context, &package, version, &holding)) {
+    let verifying = tokio::task::spawn_blocking(move || {
+        let verified = match span.in_scope(|| verify(&context, &package, version, &holding, uploads.as_mut())) {
             Err(StepError::Final { damage: Some(_), failure, .. }) if first => Err(second_look(&context, &failure)),
             verified => verified,
-        })
-        .await;
-    let prepared = verifying.map_err(|error| StepError::Passing(error.to_string()))??;
+        };
+        (verified, uploads)
+    })
+    .await;
+    let (verified, uploads) = verifying.map_err(|error| StepError::Passing(error.to_string()))?;
     drop(preparing);
-    let bytes: u64 = prepared.iter().map(|(_, prepared)| prepared.len).sum();
-    meter::verified(bytes);
-    info!(bytes, files = prepared.len(), milliseconds = began.elapsed().as_millis() as u64, "package verified");
+    let finished = match verified {
+        Ok(prepared) => {
+            let bytes: u64 = prepared.iter().map(|(_, prepared)| prepared.len).sum();
+            meter::verified(bytes);
+            info!(bytes, files = prepared.len(), milliseconds = began.elapsed().as_millis() as u64, "package verified");
+            complete(installation, lease, uploads.as_ref()).await.map(|()| prepared)
+        }
+        Err(error) => Err(error),
+    };
+    match finished {
+        // Whether this came about is not always known. If it did not, the uploads are cleared away as those of a
+        // worker that died are.
+        Ok(prepared) => publish(installation, lease, &order, prepared, uploads.as_ref()).await,
+        Err(error) => {
+            if let Some(uploads) = uploads {
+                uploads.abort().await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Everything has matched: if the lease holds, the order moves on, and what was uploaded becomes objects.
+async fn complete(installation: &Installation, lease: &Lease, uploads: Option<&Uploads>) -> Result<(), StepError> {
     advance(installation, lease, Signal::DeliveryStarted).await?;
-    publish(installation, lease, &order, prepared).await
+    match uploads {
+        Some(uploads) => uploads.complete().await.map_err(upload_error),
+        None => Ok(()),
+    }
 }
 
 /// What held when the order was accepted may not hold any more when its turn comes.
@@ -111,18 +145,31 @@ fn verify(
     package: &Package,
     version: u32,
     hold: &Hold,
+    mut uploads: Option<&mut Uploads>,
 ) -> Result<Vec<(Part, Prepared)>, StepError> {
     let archive = &installation.archive;
     let assembly = Assembly::open(archive, package, version).map_err(assembly_error)?;
     let parts = assembly.parts(installation.settings.split);
     let mut verified = Vec::with_capacity(parts.len());
-    for part in parts {
+    for (number, part) in (1..).zip(parts) {
         let layout = assembly.layout(&part.name).map_err(assembly_error)?;
         let cancelled = || hold.is_over();
         let control = Control { cancelled: Some(&cancelled), progress: None };
+        let mut upload = match &mut uploads {
+            Some(uploads) => {
+                let begun = uploads.begin(number, &part.filename, layout.len()).map_err(upload_error)?;
+                Some(begun.cancelled_by(&cancelled))
+            }
+            None => None,
+        };
         let options = Options::new(installation.settings.checksum);
-        let prepared = prepare(&layout, archive.storage().as_ref(), &options, control, None)
+        let mut write = |piece: &[u8]| upload.as_mut().map_or(Ok(()), |upload| upload.write(piece));
+        let sink: Option<Sink<'_>> = if uploads.is_some() { Some(&mut write) } else { None };
+        let prepared = prepare(&layout, archive.storage().as_ref(), &options, control, sink)
             .map_err(|error| prepare_error(error, hold))?;
+        if let (Some(uploads), Some(upload)) = (&mut uploads, upload) {
+            uploads.keep(upload.finish().map_err(|error| prepare_error(PrepareError::Sink(error), hold))?);
+        }
         verified.push((part, prepared));
     }
     Ok(verified)
@@ -137,6 +184,7 @@ async fn publish(
     lease: &Lease,
     order: &Order,
     prepared: Vec<(Part, Prepared)>,
+    uploads: Option<&Uploads>,
 ) -> Result<(), StepError> {
     let settings = &installation.settings;
     let now = installation.clock.now();
@@ -148,8 +196,11 @@ async fn publish(
         expires: now.plus(settings.link_lifetime),
         kept_until,
         released: None,
+        store: uploads.map(|uploads| uploads.place().to_owned()),
+        removed: None,
         files: Vec::new(),
     };
+    let mut keys = uploads.map(Uploads::keys).unwrap_or_default().into_iter();
     let mut checkpoints = Vec::new();
     for (number, (part, prepared)) in (1..).zip(prepared) {
         delivery.files.push(DeliveryFile {
@@ -160,6 +211,7 @@ async fn publish(
             algorithm: settings.checksum,
             checksum: prepared.checksum,
             layout_format: LAYOUT_FORMAT,
+            object_key: keys.next(),
         });
         checkpoints.push(prepared.checkpoints.to_bytes());
     }
@@ -172,6 +224,11 @@ async fn publish(
     if package.is_none_or(|package| package.state != PackageState::Preserved) {
         // It was found damaged or was deleted while it was read: the next attempt rejects the order.
         return Err(StepError::Passing("the package changed its state while it was prepared".to_owned()));
+    }
+    if let Some(uploads) = uploads
+        && !uploads.publish(&mut transaction).await?
+    {
+        return Err(StepError::Lost);
     }
     deliveries::insert(&mut transaction, &delivery, checkpoints).await?;
     fixity::success(&mut transaction, &order.package_id, false, now).await?;
@@ -209,11 +266,26 @@ pub(super) fn archive_error(error: ocfl::Error) -> StepError {
     }
 }
 
+fn upload_error(error: UploadError) -> StepError {
+    match error {
+        UploadError::Condemned => StepError::Lost,
+        UploadError::Database(error) => error.into(),
+        // Nothing is wrong with the order, nor with the archive. Whether the store has to come back, or somebody has
+        // to set its credentials right: until then the order waits.
+        UploadError::Store(error) => match Fault::of(&error) {
+            Some(Fault::Unavailable | Fault::Refused | Fault::NoBucket) => StepError::Away(error.to_string()),
+            _ => StepError::Passing(error.to_string()),
+        },
+    }
+}
+
 fn prepare_error(error: PrepareError, hold: &Hold) -> StepError {
     match error {
         PrepareError::Cancelled if hold.is_lost() => StepError::Lost,
         PrepareError::Cancelled => StepError::Stopped,
         error if error.is_archived() => StepError::Archived,
+        PrepareError::Sink(error) if Upload::is_cancelled(&error) => prepare_error(PrepareError::Cancelled, hold),
+        PrepareError::Sink(error) => upload_error(UploadError::Store(error)),
         error @ (PrepareError::Fixity { .. } | PrepareError::Source(SourceError::WrongSize { .. })) => {
             damaged(error.to_string())
         }

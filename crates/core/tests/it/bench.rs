@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dipper_archive::bucket::BucketSettings;
 use dipper_core::administration::Administration;
 use dipper_core::caller::{Caller, Grants, Role};
 use dipper_core::db::Server;
@@ -63,8 +64,14 @@ impl Bench {
     }
 
     pub(crate) async fn with(settings: Settings) -> Bench {
+        Bench::storing(settings, None).await
+    }
+
+    /// With a bucket that deliveries are put into.
+    pub(crate) async fn storing(settings: Settings, deliveries: Option<BucketSettings>) -> Bench {
         let directory = tempfile::tempdir().unwrap();
         let (places, database) = places(&directory.path().join("data")).await;
+        let places = Places { deliveries, ..places };
         Bench::at(settings, directory, places, database).await
     }
 
@@ -78,6 +85,7 @@ impl Bench {
         let clock = Clock::standing(START);
         let installation = Arc::new(Installation::open(places, settings, clock.clone()).await.unwrap());
         let links = Links::new(&installation.key, Url::parse("http://127.0.0.1:1/").unwrap());
+        let links = links.direct(installation.store.clone());
         let bench = Bench {
             intake: Intake::new(Arc::clone(&installation), links),
             administration: Administration::new(Arc::clone(&installation)),

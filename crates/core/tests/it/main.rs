@@ -12,6 +12,8 @@
 #![allow(clippy::duplicate_mod, reason = "the same tests on each database")]
 
 mod postgres;
+#[path = "../../../archive/tests/it/s3.rs"]
+mod s3;
 mod share_model;
 
 /// Which database a module of tests works on.
@@ -32,6 +34,7 @@ mod on_sqlite {
     mod orders;
     mod queue;
     mod shares;
+    mod store;
     mod verify;
 }
 
@@ -47,5 +50,6 @@ mod on_postgres {
     mod queue;
     mod shared;
     mod shares;
+    mod store;
     mod verify;
 }

@@ -6,7 +6,7 @@ use dipper_archive::digest::{Algorithm, Hasher};
 use dipper_core::caller::{Caller, Role};
 use dipper_core::db::orders::{FailureCode, OrderFilter};
 use dipper_core::db::packages::PackageState;
-use dipper_core::download::DownloadError;
+use dipper_core::download::{DownloadError, Fetch};
 use dipper_core::intake::{IntakeError, OrderDissemination, OrderView};
 use dipper_core::link::LinkClaim;
 use dipper_core::order::OrderState;
@@ -28,7 +28,8 @@ fn claim(bench: &Bench, view: &OrderView, index: usize) -> LinkClaim {
 }
 
 async fn fetch(bench: &Bench, view: &OrderView, index: usize) -> Vec<u8> {
-    let download = bench.intake.download_open(&claim(bench, view, index)).await.unwrap();
+    let opened = bench.intake.download_open(&claim(bench, view, index)).await.unwrap();
+    let Fetch::Computed(download) = opened else { panic!("it is not computed") };
     let mut stream = download.stream(0..download.len);
     let mut bytes = Vec::new();
     while let Some(piece) = stream.recv().await {
@@ -190,7 +191,8 @@ async fn damage_after_the_delivery_breaks_the_download_off_and_marks_the_package
     bench.work().await;
     let view = bench.view(&order).await;
     std::fs::write(bench.content_file(b"p"), b"q").unwrap();
-    let download = bench.intake.download_open(&claim(&bench, &view, 0)).await.unwrap();
+    let opened = bench.intake.download_open(&claim(&bench, &view, 0)).await.unwrap();
+    let Fetch::Computed(download) = opened else { panic!("it is not computed") };
     let mut stream = download.stream(0..download.len);
     assert!(stream.recv().await.unwrap().is_err());
     assert!(stream.recv().await.is_none());

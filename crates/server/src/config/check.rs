@@ -99,10 +99,7 @@ impl Settings {
         if delivery.store.is_empty() {
             return;
         }
-        if let Err(error) = self.delivery_s3.bucket(&delivery.store) {
-            let key = if error.setting == "url" { "delivery.store" } else { &format!("delivery_s3.{}", error.setting) };
-            found.unless(false, key, &error.reason);
-        }
+        found.0.extend(self.delivery_bucket().err());
         let possible = delivery.link_hours <= LONGEST_LINK_HOURS || delivery.store_links == StoreLinks::Redirect;
         found.unless(
             possible,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dipper_archive::bucket::BucketSettings;
 use dipper_archive::digest::Algorithm;
 use dipper_archive::ocfl::layout::{HashedTuples, Layout};
 use dipper_core::db::Server;
@@ -9,7 +10,7 @@ use dipper_core::installation::Places;
 use dipper_core::settings::RecallSettings;
 use dipper_core::share::Shares;
 
-use super::{Checksum, ConfigError, Problem, Settings, Split};
+use super::{Checksum, ConfigError, Problem, Settings, Split, StoreLinks};
 
 /// The layouts that a new storage root can be given; each with the parameters that its extension recommends.
 const LAYOUTS: [&str; 3] = [
@@ -32,6 +33,7 @@ impl Settings {
             archive: Some(self.archive_root()),
             staging: Some(self.staging_directory()),
             layout: layout(&self.archive.layout).unwrap_or_default(),
+            deliveries: self.delivery_bucket().map_err(|problem| ConfigError(vec![problem]))?,
         })
     }
 
@@ -64,6 +66,22 @@ impl Settings {
         Ok(Some(server))
     }
 
+    /// The bucket that deliveries are put into, if one is named.
+    pub(super) fn delivery_bucket(&self) -> Result<Option<BucketSettings>, Problem> {
+        let store = &self.delivery.store;
+        if store.is_empty() {
+            return Ok(None);
+        }
+        self.delivery_s3.bucket(store).map(Some).map_err(|error| Problem {
+            key: if error.setting == "url" {
+                "delivery.store".to_owned()
+            } else {
+                format!("delivery_s3.{}", error.setting)
+            },
+            message: error.reason,
+        })
+    }
+
     /// What is set about orders, deliveries and notices.
     pub fn core(&self) -> dipper_core::settings::Settings {
         let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(3600));
@@ -81,6 +99,7 @@ impl Settings {
             max_backoff: Duration::from_secs(self.worker.max_backoff_seconds),
             link_lifetime: hours(self.delivery.link_hours),
             delivery_kept: hours(self.delivery.keep_hours),
+            direct_links: self.delivery.store_links == StoreLinks::Direct,
             checksum: match self.delivery.checksum {
                 Checksum::Md5 => Algorithm::Md5,
                 Checksum::Sha256 => Algorithm::Sha256,

@@ -7,17 +7,17 @@ use std::ops::Range;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use dipper_archive::digest::Algorithm;
-use dipper_core::download::{Download, DownloadError};
+use dipper_core::download::{Download, DownloadError, Fetch};
 use dipper_core::link::LinkClaim;
+use dipper_core::store::{self, content_disposition};
 use futures_util::stream;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::input::{Parameters, PathNames};
@@ -29,8 +29,6 @@ use crate::metrics;
 /// When to come back while all downloads are taken.
 const BUSY_SECONDS: u64 = 10;
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
-/// What stands for itself in `filename*` (RFC 8187, `attr-char`).
-const ATTRIBUTE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'!');
 
 /// Fetch a delivered file
 ///
@@ -50,6 +48,7 @@ const ATTRIBUTE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(
     responses(
         (status = 200, description = "The file", content_type = "application/x-tar"),
         (status = 206, description = "The part that was asked for", content_type = "application/x-tar"),
+        (status = 302, description = "The file lies in other storage: `Location` leads there"),
         (status = 304, description = "The client has it already"),
         (status = 400, description = "A parameter is given twice"),
         (status = 403, description = "The link is not genuine, or has expired"),
@@ -69,10 +68,18 @@ pub(crate) async fn download(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let claim = claim(&names, &query)?;
-    let file = app.intake().download_open(&claim).await.map_err(refusal)?;
-    if file.filename != names.get("filename") {
+    let opened = app.intake().download_open(&claim).await.map_err(refusal)?;
+    let (Fetch::Computed(Download { filename, .. }) | Fetch::Stored { filename, .. }) = &opened;
+    if filename != names.get("filename") {
         return Err(Refusal::not_found("the delivery holds no file of this name"));
     }
+    let file = match opened {
+        Fetch::Computed(file) => file,
+        // The link that it leads on to is signed anew for each, so nobody may keep the answer.
+        Fetch::Stored { link, .. } => {
+            return Ok((StatusCode::FOUND, [(LOCATION, link), (CACHE_CONTROL, "no-store".to_owned())]).into_response());
+        }
+    };
     let etag = format!("\"{}\"", file.checksum);
     // RFC 9110, 14.2: a range means something for GET alone.
     let mut conditions = headers;
@@ -126,6 +133,10 @@ fn refusal(error: DownloadError) -> Refusal {
             tracing::error!(%error, "a delivery could not be looked up");
             Refusal::database(&error)
         }
+        DownloadError::Store(_) => {
+            tracing::error!("a delivered file could not be opened: {message}");
+            Refusal::unavailable("the file cannot be reached now: try again later", BUSY_SECONDS)
+        }
         DownloadError::Archive(_) => {
             tracing::error!("a delivered file could not be opened: {message}");
             Refusal::internal()
@@ -142,8 +153,8 @@ fn describe(headers: &mut HeaderMap, file: &Download, range: &Range<u64>, status
     put(ETAG, etag.to_owned());
     put(CONTENT_LENGTH, (range.end - range.start).to_string());
     put(ACCEPT_RANGES, "bytes".to_owned());
-    put(CONTENT_TYPE, "application/x-tar".to_owned());
-    put(CONTENT_DISPOSITION, disposition(&file.filename));
+    put(CONTENT_TYPE, store::CONTENT_TYPE.to_owned());
+    put(CONTENT_DISPOSITION, content_disposition(&file.filename));
     // The link is a credential: what it leads to is for its holder alone.
     put(CACHE_CONTROL, "private, no-transform".to_owned());
     if let Some(name) = digest_name(file.algorithm) {
@@ -170,13 +181,6 @@ fn digest_name(algorithm: Algorithm) -> Option<&'static str> {
     }
 }
 
-/// RFC 6266: the name twice, for clients that know ASCII alone and for all others.
-fn disposition(filename: &str) -> String {
-    let plain = |char: char| if char.is_ascii_graphic() && !"\"\\%".contains(char) || char == ' ' { char } else { '_' };
-    let ascii: String = filename.chars().map(plain).collect();
-    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{}", utf8_percent_encode(filename, ATTRIBUTE))
-}
-
 /// The bytes as they are verified. The permit is given back when the body is dropped.
 async fn body(file: &Download, range: Range<u64>, permit: OwnedSemaphorePermit) -> Result<Body, Refusal> {
     let left = range.end - range.start;
@@ -201,20 +205,4 @@ async fn body(file: &Download, range: Range<u64>, permit: OwnedSemaphorePermit) 
             None => Some((Err(io::ErrorKind::UnexpectedEof.into()), None)),
         }
     })))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_given_to_old_clients_and_new_ones() {
-        for (name, expected) in [
-            ("a.tar", "attachment; filename=\"a.tar\"; filename*=UTF-8''a.tar"),
-            ("å \"b\".tar", "attachment; filename=\"_ _b_.tar\"; filename*=UTF-8''%C3%A5%20%22b%22.tar"),
-            ("a\r\nb;c", "attachment; filename=\"a__b;c\"; filename*=UTF-8''a%0D%0Ab%3Bc"),
-        ] {
-            assert_eq!(disposition(name), expected);
-        }
-    }
 }

@@ -48,6 +48,10 @@ pub(super) fn refusal(error: IntakeError, location: impl Fn(&str) -> String) -> 
             Refusal::new(StatusCode::CONFLICT, "DISSEMINATION_NOT_DELIVERED", "there is no delivery to make links to")
         }
         IntakeError::Gone(_) => Refusal::new(StatusCode::GONE, "DELIVERY_NOT_KEPT", message),
+        IntakeError::Store(error) => {
+            tracing::error!(%error, "no link into the store of deliveries can be made");
+            Refusal::unavailable("no download links can be made now: try again later", BUSY_SECONDS)
+        }
         IntakeError::Database(error) => {
             tracing::error!(%error, "a request failed");
             Refusal::database(&error)

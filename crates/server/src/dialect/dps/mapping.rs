@@ -8,7 +8,6 @@ use dipper_core::db::deliveries::{Delivery, DeliveryFile};
 use dipper_core::db::orders::{Failure, FailureCode};
 use dipper_core::db::packages::{Package, PackageState};
 use dipper_core::intake::OrderView;
-use dipper_core::link::Links;
 use dipper_core::order::OrderState;
 
 use super::wire::{Archive, ArchiveStatus, DeliveredFile, Dissemination, ErrorBody, Status};
@@ -32,8 +31,8 @@ pub(super) fn priority(given: Option<i64>, order: PriorityOrder) -> Result<(i64,
 }
 
 /// An order on the wire.
-pub(super) fn dissemination(view: OrderView, links: &Links) -> Dissemination {
-    let order = view.order;
+pub(super) fn dissemination(view: OrderView) -> Dissemination {
+    let (order, links) = (view.order, view.links);
     let delivery = view.delivery.filter(|delivery| delivery.released.is_none());
     Dissemination {
         dissemination_id: order.id,
@@ -48,22 +47,22 @@ pub(super) fn dissemination(view: OrderView, links: &Links) -> Dissemination {
         date_updated: order.updated.to_string(),
         date_delivered: order.delivered.map(|time| time.to_string()),
         expiration_date: delivery.as_ref().map(|delivery| delivery.expires.to_string()),
-        files: delivery.as_ref().map(|delivery| files(delivery, links)),
+        files: delivery.as_ref().map(|delivery| files(delivery, &links)),
         error: order.failure.map(error),
     }
 }
 
-/// The files of a delivery with their links.
-pub(super) fn files(delivery: &Delivery, links: &Links) -> Vec<DeliveredFile> {
-    let file = |file: &DeliveryFile| DeliveredFile {
-        download_url: links.url(delivery, file),
+/// The files of a delivery, each with its link.
+pub(super) fn files(delivery: &Delivery, links: &[String]) -> Vec<DeliveredFile> {
+    let file = |(file, link): (&DeliveryFile, &String)| DeliveredFile {
+        download_url: link.clone(),
         filename: file.filename.clone(),
         filesize: file.size_bytes,
         expiration_date: delivery.expires.to_string(),
         checksum: file.checksum.to_string(),
         checksum_algorithm: checksum_name(file.algorithm),
     };
-    delivery.files.iter().map(file).collect()
+    delivery.files.iter().zip(links).map(file).collect()
 }
 
 fn checksum_name(algorithm: Algorithm) -> &'static str {

@@ -56,7 +56,7 @@ pub(super) async fn dissemination_create(
     let command = OrderDissemination { package_id: order.archive_id, priority, rank, dialect: DIALECT };
     let view = app.intake().order_dissemination(&permit.caller, command).await.map_err(|error| refuse(&app, error))?;
     let address = location(&app, &view.order.id);
-    let body = mapping::dissemination(view, app.intake().links());
+    let body = mapping::dissemination(view);
     Ok((StatusCode::CREATED, [(LOCATION, address)], Json(body)))
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn dissemination_get(
     names: PathNames,
 ) -> Result<Json<Dissemination>, Refusal> {
     let view = visible(&app, &permit, names.get("disseminationId")).await?;
-    Ok(Json(mapping::dissemination(view, app.intake().links())))
+    Ok(Json(mapping::dissemination(view)))
 }
 
 /// List disseminations
@@ -120,8 +120,7 @@ pub(super) async fn dissemination_list(
     };
     let mut views = app.intake().order_list(&permit.caller, &filter).await.map_err(|error| refuse(&app, error))?;
     let next_cursor = page_end(&mut views, limit).map(|view| mapping::cursor('o', &view.order.id));
-    let links = app.intake().links();
-    let disseminations = views.into_iter().map(|view| mapping::dissemination(view, links)).collect();
+    let disseminations = views.into_iter().map(mapping::dissemination).collect();
     Ok(Json(DisseminationPage { disseminations, next_cursor }))
 }
 
@@ -149,7 +148,7 @@ pub(super) async fn dissemination_delete(
     let view = visible(&app, &permit, names.get("disseminationId")).await?;
     let cancelled = app.intake().order_cancel(&permit.caller, &view.order.id).await;
     let view = cancelled.map_err(|error| refuse(&app, error))?;
-    Ok(Json(mapping::dissemination(view, app.intake().links())))
+    Ok(Json(mapping::dissemination(view)))
 }
 
 /// Make new download links
@@ -178,7 +177,7 @@ pub(super) async fn download_links_create(
     let view = visible(&app, &permit, names.get("disseminationId")).await?;
     let renewed = app.intake().delivery_renew(&permit.caller, &view.order.id).await;
     let view = renewed.map_err(|error| refuse(&app, error))?;
-    Ok(Json(mapping::dissemination(view, app.intake().links())))
+    Ok(Json(mapping::dissemination(view)))
 }
 
 /// List archived packages
