@@ -78,7 +78,12 @@ impl Bucket {
     pub fn open(settings: BucketSettings, runtime: Handle) -> Result<Bucket, SettingsError> {
         let place = settings.place()?;
         let credentials = credentials::provider(&settings)?;
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder();
+        if place.is_this_machine() {
+            // No proxy leads back here.
+            http = http.no_proxy();
+        }
+        let http = http
             .connect_timeout(settings.connect_timeout)
             .redirect(reqwest::redirect::Policy::none())
             .http1_only()

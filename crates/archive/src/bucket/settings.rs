@@ -93,6 +93,18 @@ pub(super) struct Place {
     public_endpoint: Option<Url>,
 }
 
+impl Place {
+    /// Whether the server runs on this machine.
+    pub(super) fn is_this_machine(&self) -> bool {
+        match self.endpoint.as_ref().and_then(Url::host) {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+    }
+}
+
 impl Default for BucketSettings {
     fn default() -> BucketSettings {
         BucketSettings {

@@ -45,6 +45,9 @@ mod peers;
 #[path = "../../../core/tests/it/postgres.rs"]
 mod postgres;
 mod receiver;
+#[path = "../../../archive/tests/it/s3.rs"]
+mod s3;
+mod store;
 mod support;
 mod tidy;
 mod tokens;
