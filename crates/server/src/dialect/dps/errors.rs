@@ -49,6 +49,8 @@ pub(super) fn refusal(error: IntakeError, location: impl Fn(&str) -> String) -> 
         }
         IntakeError::Gone(_) => Refusal::new(StatusCode::GONE, "DELIVERY_NOT_KEPT", message),
         IntakeError::Store(error) => {
+            // When to come back.
+            const BUSY_SECONDS: u64 = 30;
             tracing::error!(%error, "no link into the store of deliveries can be made");
             Refusal::unavailable("no download links can be made now: try again later", BUSY_SECONDS)
         }
