@@ -18,14 +18,8 @@ pub mod storage;
 #[cfg(test)]
 extern crate self as dipper_archive;
 #[cfg(test)]
-#[allow(
-    dead_code,
-    clippy::disallowed_methods,
-    reason = "the tests outside use the rest, and lay out files as tests do"
-)]
 #[path = "../tests/it/glacier.rs"]
 mod glacier;
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "the tests outside use the rest, and lay out files as tests do")]
 #[path = "../tests/it/s3.rs"]
 mod s3;

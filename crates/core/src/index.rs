@@ -1,9 +1,9 @@
 //! Rebuilding the catalogue from the storage root, and adopting a root that other OCFL software made.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use dipper_archive::ocfl;
+use dipper_archive::ocfl::{self, Objects};
 use tokio::sync::mpsc;
 
 use crate::db::events::Event;
@@ -31,6 +31,8 @@ pub struct IndexReport {
     pub foreign: u64,
     /// Objects that cannot be read, with the reason.
     pub unreadable: Vec<(String, String)>,
+    /// Objects whose inventory is in an archive class: what they hold is not known before it is recalled.
+    pub archived: Vec<String>,
 }
 
 /// Why indexing stopped.
@@ -52,13 +54,14 @@ enum Found {
     Package(Box<(Package, Vec<Version>)>),
     Foreign,
     Unreadable(String, String),
+    Archived(String),
 }
 
 impl Found {
     fn contract_id(&self) -> Option<&str> {
         match self {
             Found::Package(described) => Some(&described.0.contract_id),
-            Found::Foreign | Found::Unreadable(..) => None,
+            Found::Foreign | Found::Unreadable(..) | Found::Archived(_) => None,
         }
     }
 
@@ -66,7 +69,7 @@ impl Found {
     fn location(&self) -> &str {
         match self {
             Found::Package(described) => &described.0.location,
-            Found::Unreadable(path, _) => path,
+            Found::Unreadable(path, _) | Found::Archived(path) => path,
             Found::Foreign => "",
         }
     }
@@ -97,7 +100,8 @@ pub async fn index(
     }
     // A panic of the walk has been reported by the runtime; what it did not see must not count as missing.
     walking.await.map_err(|error| ocfl::Error::Io { path: String::new(), source: std::io::Error::other(error) })??;
-    let unreadable: HashSet<&str> = report.unreadable.iter().map(|(path, _)| path.as_str()).collect();
+    let unreadable = report.unreadable.iter().map(|(path, _)| path);
+    let unreadable: HashSet<&str> = unreadable.chain(&report.archived).map(String::as_str).collect();
     report.missing = mark_missing(installation, &seen, &unreadable).await?;
     Ok(report)
 }
@@ -107,14 +111,38 @@ fn walk(
     foreign_contract: Option<&str>,
     sender: &mpsc::Sender<Found>,
 ) -> Result<(), ocfl::Error> {
+    // Where each object waits for a network, several are read at a time.
+    let threads = installation.archive.storage().reads_at_once().map_or(1, usize::from);
+    let objects = Mutex::new(installation.archive.objects());
+    std::thread::scope(|scope| {
+        let work = || describe_all(installation, foreign_contract, &objects, sender);
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let failed = |_| Err(ocfl::Error::Io { path: String::new(), source: std::io::Error::other("a thread failed") });
+        let mut walked = work();
+        for other in others {
+            walked = walked.and(other.join().unwrap_or_else(failed));
+        }
+        walked
+    })
+}
+
+/// Takes objects from the walk until there are none left, or nobody wants to know any more.
+fn describe_all(
+    installation: &Installation,
+    foreign_contract: Option<&str>,
+    objects: &Mutex<Objects>,
+    sender: &mpsc::Sender<Found>,
+) -> Result<(), ocfl::Error> {
     let now = installation.clock.now();
-    for path in installation.archive.objects() {
+    let next = || objects.lock().unwrap_or_else(PoisonError::into_inner).next();
+    while let Some(path) = next() {
         let path = path?;
         let described =
             installation.archive.object_at(&path).and_then(|object| register::describe(&object, foreign_contract, now));
         let found = match described {
             Ok(Some(described)) => Found::Package(Box::new(described)),
             Ok(None) => Found::Foreign,
+            Err(error) if error.is_archived() => Found::Archived(path),
             Err(error) => Found::Unreadable(path, error.to_string()),
         };
         if sender.blocking_send(found).is_err() {
@@ -150,6 +178,7 @@ async fn store(
                 }
             }
             Found::Foreign => report.foreign += 1,
+            Found::Archived(path) => report.archived.push(path),
             Found::Unreadable(path, reason) => {
                 let known = packages::at_location_locked(&mut transaction, &path).await?;
                 if let Some(package) = known {

@@ -20,6 +20,7 @@ use crate::db::{DatabaseError, contracts, ingests, packages};
 use crate::ids;
 use crate::index;
 use crate::installation::Installation;
+use crate::lease::Lease;
 use crate::recovery;
 use crate::register;
 
@@ -144,7 +145,7 @@ pub enum IngestError {
 impl From<ocfl::Error> for IngestError {
     fn from(error: ocfl::Error) -> IngestError {
         match error {
-            ocfl::Error::Locked { id } => IngestError::Busy(id),
+            ocfl::Error::Locked { id } | ocfl::Error::HeadMoved { id } => IngestError::Busy(id),
             ocfl::Error::Io { source, .. } if is_cancelled(&source) => IngestError::Cancelled,
             ocfl::Error::Io { path, source } if is_full(&source) => IngestError::Full(format!("{path}: {source}")),
             error => IngestError::Archive(error),
@@ -169,13 +170,22 @@ pub async fn ingest(
     let ocfl_id = ocfl_id(installation, &command).await?;
     recovery::recover(installation).await.map_err(|error| IngestError::Source(error.to_string()))?;
     let now = installation.clock.now();
-    ingests::begin(database, &ocfl_id, now).await?;
+    let lease = Lease::take(installation, &ocfl_id, now).await?.ok_or_else(|| IngestError::Busy(ocfl_id.clone()))?;
+    let control = lease.guard(control);
     let (context, id, told) = (Arc::clone(installation), ocfl_id.clone(), command.clone());
     let working = tokio::task::spawn_blocking(move || work(&context, &id, &told, &control)).await;
-    let (stored, package, versions) = working.map_err(|error| IngestError::Source(error.to_string()))??;
+    let worked = working.map_err(|error| IngestError::Source(error.to_string())).and_then(|worked| worked);
+    let (stored, package, versions) = match worked {
+        Err(IngestError::Cancelled) if lease.is_lost() => return Err(IngestError::Busy(ocfl_id)),
+        Err(error) => {
+            lease.release().await?;
+            return Err(error);
+        }
+        Ok(done) => done,
+    };
     let mut transaction = database.begin().await?;
     index::put(&mut transaction, package, &versions, "package ingested", now).await?;
-    ingests::end(&mut transaction, &ocfl_id).await?;
+    ingests::end(&mut transaction, &ocfl_id, &installation.holder).await?;
     transaction.commit().await?;
     info!(package_id = %stored.package_id, version = stored.version, bytes = stored.bytes, "package ingested");
     Ok(stored)
@@ -218,6 +228,9 @@ fn work(
             return Err(IngestError::LabelTaken { label, version });
         }
         None => {
+            if (control.cancelled)() {
+                return Err(IngestError::Cancelled);
+            }
             let committed = draft.commit(record(command, installation))?;
             (committed.version.number(), committed.new_bytes, false)
         }

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dipper_archive::bucket::{BucketSettings, SettingsError};
+use dipper_archive::bucket::{Bucket, BucketSettings, SettingsError};
 use dipper_archive::ocfl::{self, StorageRoot, layout};
 use dipper_archive::publish;
-use dipper_archive::storage::{LocalStorage, Metered, Storage};
+use dipper_archive::storage::{BucketStorage, LocalStorage, Metered, Storage};
 use tokio::sync::Notify;
 
 use crate::data::{self, DataDirectory};
 use crate::db::{self, Database, DatabaseError};
+use crate::ids;
 use crate::secret::{Key, SecretError};
 use crate::settings::Settings;
 use crate::store::DeliveryStore;
@@ -37,6 +38,8 @@ pub struct Places {
     pub keys: Option<PathBuf>,
     /// The storage root, if it is not inside the data directory.
     pub archive: Option<PathBuf>,
+    /// The bucket that holds the storage root, if it is not in a directory.
+    pub archive_bucket: Option<BucketSettings>,
     /// The staging directory, if it is not inside the data directory.
     pub staging: Option<PathBuf>,
     /// The layout of a storage root that is created.
@@ -53,6 +56,7 @@ impl Places {
             database: None,
             keys: None,
             archive: None,
+            archive_bucket: None,
             staging: None,
             layout: layout::Layout::default(),
             deliveries: None,
@@ -96,6 +100,9 @@ pub enum InstallationError {
         /// The storage root.
         archive: String,
     },
+    /// The bucket of the storage root cannot be used.
+    #[error("the bucket of the storage root: {0}")]
+    Bucket(#[source] SettingsError),
     /// The storage root cannot be used.
     #[error("the storage root {0}: {1}")]
     Archive(String, #[source] ocfl::Error),
@@ -131,6 +138,9 @@ pub struct Installation {
     pub database: Database,
     /// The storage root.
     pub archive: Arc<StorageRoot>,
+    /// Stands for this staging directory in the catalogue, where it is noted who changes an object: its drafts and locks
+    /// are seen by those alone who share it.
+    pub(crate) holder: String,
     /// Encrypts what the catalogue keeps of secrets.
     pub key: Key,
     /// What time it is.
@@ -160,14 +170,24 @@ impl Installation {
         let places = Places { data: data.root().to_owned(), ..places };
         let database = Database::open(&places.catalogue()).await?;
         let key = open_key(&database, &places.key_file()).await?;
-        let archive = open_archive(&data, &places)?;
-        let store = places.deliveries.map(DeliveryStore::open).transpose()?;
+        let store = places.deliveries.clone().map(DeliveryStore::open).transpose()?;
+        let runtime = tokio::runtime::Handle::current();
+        let opening = tokio::task::spawn_blocking(move || {
+            let archive = open_archive(&data, &places, runtime)?;
+            let staging = archive.staging();
+            let holder =
+                holder(staging).map_err(|error| InstallationError::Directory(staging.display().to_string(), error))?;
+            Ok::<_, InstallationError>((data, archive, holder))
+        });
+        let failed = |error| InstallationError::Directory("the storage root".to_owned(), io::Error::other(error));
+        let (data, archive, holder) = opening.await.map_err(failed)??;
         drop(lock);
         clock.follow(&database).await?;
         Ok(Installation {
             data,
             database,
             archive: Arc::new(archive),
+            holder,
             key,
             clock,
             settings,
@@ -264,22 +284,53 @@ async fn open_key(database: &Database, path: &Path) -> Result<Key, InstallationE
     Err(InstallationError::OtherKey(name()))
 }
 
-fn open_archive(data: &DataDirectory, places: &Places) -> Result<StorageRoot, InstallationError> {
-    let root = places.archive.clone().unwrap_or_else(|| data.archive());
+fn open_archive(
+    data: &DataDirectory,
+    places: &Places,
+    runtime: tokio::runtime::Handle,
+) -> Result<StorageRoot, InstallationError> {
     let staging = places.staging.clone().unwrap_or_else(|| data.staging());
-    for directory in [&root, &staging] {
+    let make = |directory: &Path| {
         publish::create_directories(directory)
-            .map_err(|error| InstallationError::Directory(directory.display().to_string(), error))?;
-    }
-    same_file_system(&root, &staging)?;
-    let name = root.display().to_string();
-    let storage = LocalStorage::open(&root).map_err(|error| InstallationError::Directory(name.clone(), error))?;
-    let storage: Arc<dyn Storage> = Arc::new(Metered::new(storage, "local"));
+            .map_err(|error| InstallationError::Directory(directory.display().to_string(), error))
+    };
+    make(&staging)?;
+    let (name, storage): (_, Arc<dyn Storage>) = match &places.archive_bucket {
+        Some(settings) => {
+            let bucket = Bucket::open(settings.clone(), runtime).map_err(InstallationError::Bucket)?;
+            (bucket.place(""), Arc::new(Metered::new(BucketStorage::new(bucket), "bucket")))
+        }
+        None => {
+            let root = places.archive.clone().unwrap_or_else(|| data.archive());
+            make(&root)?;
+            same_file_system(&root, &staging)?;
+            let name = root.display().to_string();
+            let storage =
+                LocalStorage::open(&root).map_err(|error| InstallationError::Directory(name.clone(), error))?;
+            (name, Arc::new(Metered::new(storage, "local")))
+        }
+    };
     let opened = match StorageRoot::open(Arc::clone(&storage), &staging) {
         Err(ocfl::Error::NotARoot) => StorageRoot::create(storage, &staging, places.layout.clone()),
         opened => opened,
     };
     opened.map_err(|error| InstallationError::Archive(name, error))
+}
+
+/// The name of a staging directory: that of the machine, for people, and a number that no other has.
+fn holder(staging: &Path) -> io::Result<String> {
+    let path = staging.join("holder");
+    let read = || std::fs::read_to_string(&path);
+    match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            let made = publish::write_new_file(&path, format!("{host}:{}", ids::new_id()).as_bytes());
+            // Another process may have been faster.
+            made.or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })?;
+            read()
+        }
+        found => found,
+    }
 }
 
 fn same_file_system(archive: &Path, staging: &Path) -> Result<(), InstallationError> {

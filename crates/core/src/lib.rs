@@ -19,6 +19,7 @@ pub mod index;
 pub mod ingest;
 pub mod installation;
 pub mod intake;
+mod lease;
 pub mod link;
 pub mod meter;
 mod named;

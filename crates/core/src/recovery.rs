@@ -7,7 +7,9 @@ use std::time::Duration;
 use dipper_archive::ocfl;
 use tracing::{info, warn};
 
-use crate::db::{DatabaseError, ingests};
+use crate::db::DatabaseError;
+use crate::db::ingests::{self, Note};
+use crate::db::packages::{Package, Version};
 use crate::index;
 use crate::installation::Installation;
 use crate::register;
@@ -39,22 +41,24 @@ pub async fn recover(installation: &Arc<Installation>) -> Result<(), RecoveryErr
     for object in &recovered {
         info!(ocfl_id = %object.id, path = %object.path, outcome = ?object.outcome, "an interrupted change was finished");
     }
-    for (ocfl_id, started) in ingests::list(&installation.database).await? {
-        let age = installation.clock.now().since(started);
-        reconcile(installation, ocfl_id, age > NOTES_KEPT).await?;
+    for note in ingests::list(&installation.database).await? {
+        let now = installation.clock.now();
+        // Another machine is at work, or was a moment ago.
+        let is_held = now < note.lease_until;
+        if is_held && note.holder != installation.holder {
+            continue;
+        }
+        let forget = !is_held && now.since(note.started) > NOTES_KEPT && now.since(note.lease_until) > NOTES_KEPT;
+        reconcile(installation, note, forget).await?;
     }
     Ok(())
 }
 
 /// Writes the record of an object that was about to change, as the storage root has it now.
-async fn reconcile(installation: &Arc<Installation>, ocfl_id: String, forget: bool) -> Result<(), RecoveryError> {
+async fn reconcile(installation: &Arc<Installation>, note: Note, forget: bool) -> Result<(), RecoveryError> {
     let now = installation.clock.now();
-    let (context, id) = (Arc::clone(installation), ocfl_id.clone());
-    let describing = tokio::task::spawn_blocking(move || match context.archive.object(&id) {
-        Ok(object) => register::describe(&object, None, now),
-        Err(ocfl::Error::NoSuchObject { .. }) => Ok(None),
-        Err(error) => Err(error),
-    });
+    let (context, ocfl_id) = (Arc::clone(installation), note.ocfl_id.clone());
+    let describing = tokio::task::spawn_blocking(move || look(&context, &ocfl_id, forget));
     let described = describing.await.map_err(|error| RecoveryError::Interrupted(error.to_string()))?;
     let mut transaction = installation.database.begin().await?;
     match described {
@@ -63,11 +67,31 @@ async fn reconcile(installation: &Arc<Installation>, ocfl_id: String, forget: bo
         }
         Ok(None) => {}
         // A fixity check will tell; other objects are not held up by it.
-        Err(error) => warn!(%ocfl_id, %error, "an object could not be read"),
+        Err(error) => warn!(ocfl_id = %note.ocfl_id, %error, "an object could not be read"),
     }
     if forget {
-        ingests::end(&mut transaction, &ocfl_id).await?;
+        ingests::forget(&mut transaction, &note).await?;
     }
     transaction.commit().await?;
     Ok(())
+}
+
+/// What became of an object, after what its last writer began was brought to an end as far as that is possible; with
+/// `tidy`, also after what a machine that never came back left of it was removed.
+fn look(
+    installation: &Installation,
+    ocfl_id: &str,
+    tidy: bool,
+) -> Result<Option<(Package, Vec<Version>)>, ocfl::Error> {
+    let archive = &installation.archive;
+    if tidy {
+        archive.tidy(ocfl_id)?;
+    } else {
+        archive.settle(ocfl_id)?;
+    }
+    match archive.object(ocfl_id) {
+        Ok(object) => register::describe(&object, None, installation.clock.now()),
+        Err(ocfl::Error::NoSuchObject { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -37,6 +37,8 @@ pub struct VerifyReport {
     pub checked: Progress,
     /// How many objects have errors.
     pub invalid_objects: u64,
+    /// How many files are in an archive class and were not checked: neither right nor wrong.
+    pub archived_files: u64,
     /// Packages that were marked as damaged by this.
     pub marked: u64,
     /// Packages whose mark was lifted by this.
@@ -102,6 +104,7 @@ pub async fn verify(
     report.problems = checked.problems;
     report.checked = checked.checked;
     report.invalid_objects = checked.invalid_objects;
+    report.archived_files = checked.archived_files;
     Ok(report)
 }
 
@@ -190,7 +193,7 @@ async fn record(
             report.marked += u64::from(package.state == PackageState::Preserved);
             fixity::damage(transaction, &package.id, &problem.to_string(), now).await
         }
-        None if hash => {
+        None if hash && finding.archived_files == 0 => {
             let marked = matches!(package.state, PackageState::Damaged | PackageState::Missing);
             report.lifted += u64::from(marked);
             fixity::success(transaction, &package.id, true, now).await

@@ -11,6 +11,7 @@ use super::object::is_absent;
 use super::remove;
 use super::root::StorageRoot;
 use super::sidecar::{INVENTORY, SMALL_FILE_BYTES, join, sidecar_digest, sidecar_name};
+use super::staging::{Intent, Place};
 use super::version::VersionNumber;
 use crate::digest::Digest;
 use crate::storage::{Entry, EntryKind, Storage};
@@ -107,10 +108,16 @@ pub(crate) fn sidecar_lags(storage: &dyn Storage, object: &str, root: &Inventory
 
 impl StorageRoot {
     /// Removes what interrupted changes of an object left where directories do not move. The caller knows that nobody
-    /// is changing the object, and that whoever was has been gone for long.
+    /// elsewhere is changing the object, and that whoever was has been gone for long.
     pub fn tidy(&self, id: &str) -> Result<()> {
         let storage = self.storage().as_ref();
         if storage.moves_directories() {
+            return Ok(());
+        }
+        // Somebody here is at work, or has left an intent, which is for the recovery.
+        let place = Place::new(self.staging(), id);
+        let Some(_lock) = place.try_lock()? else { return Ok(()) };
+        if Intent::read(&place)?.is_some() {
             return Ok(());
         }
         let Some(object) = self.object_path(id)? else { return Ok(()) };

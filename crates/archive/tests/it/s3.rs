@@ -108,7 +108,7 @@ impl S3Server {
     /// s3s-fs with something of the test's own in front of it or in its place.
     pub(crate) fn start_with<S: s3s::S3>(wrap: impl FnOnce(s3s_fs::FileSystem) -> S) -> S3Server {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::create_dir(directory.path().join(BUCKET)).unwrap();
+        dipper_archive::publish::create_directories(&directory.path().join(BUCKET)).unwrap();
         let mut builder = S3ServiceBuilder::new(wrap(s3s_fs::FileSystem::new(directory.path()).unwrap()));
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();

@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 7] = [
     (
         1,
         "catalogue",
@@ -45,6 +45,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 6] = [
         "recalls",
         include_str!("../../migrations/sqlite/0006_recalls.sql"),
         include_str!("../../migrations/postgres/0006_recalls.sql"),
+    ),
+    (
+        7,
+        "ingest leases",
+        include_str!("../../migrations/sqlite/0007_ingest_leases.sql"),
+        include_str!("../../migrations/postgres/0007_ingest_leases.sql"),
     ),
 ];
 

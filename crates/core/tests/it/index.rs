@@ -108,7 +108,8 @@ async fn a_version_that_a_crash_kept_from_the_catalogue_is_found_at_the_next_sta
     // As a crash between the commit in the archive and the one in the catalogue leaves it.
     let database = &bench.installation.database;
     let ocfl_id = packages::get(database, &package_id).await.unwrap().unwrap().ocfl_id;
-    ingests::begin(database, &ocfl_id, bench.clock.now()).await.unwrap();
+    let now = bench.clock.now();
+    assert!(ingests::begin(database, &ocfl_id, "a machine that died", now, now).await.unwrap());
     database.execute(sql("DELETE FROM versions")).await.unwrap();
     database.execute(sql("DELETE FROM packages")).await.unwrap();
     recover(&bench.installation).await.unwrap();

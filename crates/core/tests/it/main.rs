@@ -11,6 +11,8 @@
 )]
 #![allow(clippy::duplicate_mod, reason = "the same tests on each database")]
 
+#[path = "../../../archive/tests/it/glacier.rs"]
+mod glacier;
 mod postgres;
 #[path = "../../../archive/tests/it/s3.rs"]
 mod s3;
@@ -28,6 +30,7 @@ mod on_sqlite {
     const ENGINE: crate::Engine = crate::Engine::Sqlite;
 
     mod bench;
+    mod bucket;
     mod index;
     mod ingest;
     mod migrate;
@@ -43,6 +46,7 @@ mod on_postgres {
     const ENGINE: crate::Engine = crate::Engine::Postgres;
 
     mod bench;
+    mod bucket;
     mod index;
     mod ingest;
     mod migrate;

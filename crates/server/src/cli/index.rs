@@ -50,6 +50,7 @@ fn report_json(report: &IndexReport) -> Value {
         "missing": report.missing,
         "foreign": report.foreign,
         "unreadable": unreadable,
+        "archived": report.archived,
     })
 }
 
@@ -64,6 +65,9 @@ fn report_text(report: &IndexReport) -> String {
     if report.foreign > 0 {
         let foreign = count(report.foreign, "object");
         text.push_str(&format!("{foreign} of other software left out: name their contract with --contract\n"));
+    }
+    for path in &report.archived {
+        text.push_str(&format!("in an archive class, not read: {}\n", plain(path)));
     }
     for (path, reason) in &report.unreadable {
         text.push_str(&format!("unreadable: {}: {}\n", plain(path), plain(reason)));

@@ -105,6 +105,7 @@ fn report_json(report: &VerifyReport, began: Instant) -> Value {
         "bytes": report.checked.bytes,
         "milliseconds": u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         "invalidObjects": report.invalid_objects,
+        "archivedFiles": report.archived_files,
         "marked": report.marked,
         "lifted": report.lifted,
         "problems": problems,
@@ -132,6 +133,14 @@ fn report_text(report: &VerifyReport, began: Instant, no_hash: bool) -> String {
     if report.lifted > 0 {
         text.push_str(&format!("{} found to be intact again\n", count(report.lifted, "package")));
     }
-    text.push_str(if report.is_valid() { "everything is intact\n" } else { "damage was found\n" });
+    if report.archived_files > 0 {
+        let files = count(report.archived_files, "file");
+        text.push_str(&format!("{files} in an archive class, not checked: recall them to have them verified\n"));
+    }
+    text.push_str(match (report.is_valid(), report.archived_files) {
+        (false, _) => "damage was found\n",
+        (true, 0) => "everything is intact\n",
+        (true, _) => "everything that was read is intact\n",
+    });
     text
 }

@@ -13,6 +13,7 @@ impl Settings {
         self.check_database(&mut found);
         self.check_issuer(&mut found);
         self.check_work(&mut found);
+        self.check_archive(&mut found);
         self.check_store(&mut found);
         self.check_share(&mut found);
         self.check_names(&mut found);
@@ -90,6 +91,14 @@ impl Settings {
         found.range("webhook.timeout_seconds", webhook.timeout_seconds, 1, 300);
         found.range("webhook.give_up_after_hours", webhook.give_up_after_hours, 1, 24 * 60);
         found.range("webhook.max_backoff_seconds", webhook.max_backoff_seconds, 1, 7 * 86_400);
+    }
+
+    fn check_archive(&self, found: &mut Found) {
+        let Some(url) = self.archive_url() else { return };
+        if let Err(error) = self.archive_s3.bucket(url) {
+            let key = if error.setting == "url" { "archive.root" } else { &format!("archive_s3.{}", error.setting) };
+            found.unless(false, key, &error.reason);
+        }
     }
 
     fn check_store(&self, found: &mut Found) {

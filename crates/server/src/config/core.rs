@@ -31,6 +31,8 @@ impl Settings {
             database,
             keys: Some(self.key_directory()),
             archive: Some(self.archive_root()),
+            // The settings were checked when they were loaded.
+            archive_bucket: self.archive_url().and_then(|url| self.archive_s3.bucket(url).ok()),
             staging: Some(self.staging_directory()),
             layout: layout(&self.archive.layout).unwrap_or_default(),
             deliveries: self.delivery_bucket().map_err(|problem| ConfigError(vec![problem]))?,

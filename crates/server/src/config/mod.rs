@@ -35,6 +35,8 @@ pub struct Settings {
     pub keys: KeySettings,
     /// The storage root.
     pub archive: ArchiveSettings,
+    /// The bucket of `archive.root`.
+    pub archive_s3: S3Settings,
     /// The workers.
     pub worker: WorkerSettings,
     /// How work is divided among contracts.
@@ -116,7 +118,7 @@ pub struct KeySettings {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArchiveSettings {
-    /// The OCFL storage root.
+    /// The OCFL storage root: a directory, or the address of a bucket.
     pub root: PathBuf,
     /// The layout extension of a root that Dipper creates.
     pub layout: String,
@@ -380,7 +382,12 @@ impl Settings {
         }
     }
 
-    /// The storage root.
+    /// The address of the bucket that holds the storage root; `None` when a directory does.
+    pub fn archive_url(&self) -> Option<&str> {
+        self.archive.root.to_str().filter(|root| root.contains("://"))
+    }
+
+    /// The storage root, where it is a directory.
     pub fn archive_root(&self) -> PathBuf {
         or_within(&self.archive.root, &self.data_directory, "archive")
     }

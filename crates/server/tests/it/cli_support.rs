@@ -19,6 +19,8 @@ pub(crate) struct Dipper {
     pub(crate) directory: tempfile::TempDir,
     /// Its catalogue, if that is no file.
     pub(crate) database: Option<TestDatabase>,
+    /// What the program reaches without a proxy.
+    pub(crate) no_proxy: Option<&'static str>,
 }
 
 /// What a run of the program came to.
@@ -38,7 +40,7 @@ pub(crate) struct Running {
 impl Dipper {
     pub(crate) fn new() -> Dipper {
         let database = (ENGINE == Engine::Postgres).then(|| postgres::shared().bare_database());
-        let dipper = Dipper { directory: tempfile::tempdir().expect("a directory"), database };
+        let dipper = Dipper { directory: tempfile::tempdir().expect("a directory"), database, no_proxy: None };
         if dipper.database.is_some() {
             assert_eq!(dipper.json(&["migrate"])["before"], 0);
         }
@@ -113,8 +115,11 @@ impl Dipper {
         if let Some(database) = &self.database {
             command.env("DIPPER_DATABASE_URL", database.url());
         }
-        // Nothing on this machine is reached through a proxy.
+        // Nothing on this machine is reached through a proxy, except by those that are told so.
         command.env("http_proxy", "http://127.0.0.1:1");
+        if let Some(hosts) = &self.no_proxy {
+            command.env("no_proxy", hosts);
+        }
         command
     }
 

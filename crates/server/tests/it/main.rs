@@ -19,6 +19,7 @@ pub(crate) enum Engine {
 
 const ENGINE: Engine = Engine::Sqlite;
 
+mod archive_s3;
 mod cli;
 mod cli_demo;
 mod cli_fetch;
@@ -32,6 +33,8 @@ mod dps;
 mod dps_ends;
 mod dps_lists;
 mod full_disk;
+#[path = "../../../archive/tests/it/glacier.rs"]
+mod glacier;
 mod http;
 mod issuer_double;
 mod listener;

@@ -86,7 +86,7 @@ async fn two_servers_over_one_database_and_one_set_of_keys_are_one() {
 
 #[test]
 fn a_database_without_tables_is_refused_until_it_is_migrated() {
-    let dipper = Dipper { directory: tempfile::tempdir().expect("a directory"), database: None };
+    let dipper = Dipper { directory: tempfile::tempdir().expect("a directory"), database: None, no_proxy: None };
     let database = crate::postgres::shared().bare_database();
     dipper.write("url", database.url().as_bytes());
     let url_file = dipper.path("url").display().to_string();
@@ -118,7 +118,7 @@ fn a_database_that_cannot_be_reached_is_named_without_its_password() {
     let overrides = vec![("database.url".to_owned(), "postgres://dipper:hunter2@127.0.0.1:1/x".to_owned())];
     let settings = Settings::load(&Sources { overrides, ..Sources::default() }).expect("valid");
     assert!(!format!("{settings:?}").contains("hunter2"));
-    let dipper = Dipper { directory: tempfile::tempdir().expect("a directory"), database: None };
+    let dipper = Dipper { directory: tempfile::tempdir().expect("a directory"), database: None, no_proxy: None };
     let mut command = dipper.command(&["migrate", "--check"]);
     command.env("DIPPER_DATABASE_URL", "postgres://dipper:hunter2@127.0.0.1:1/x");
     let refused = super::cli_support::run(command);
