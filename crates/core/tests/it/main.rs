@@ -31,6 +31,7 @@ mod on_sqlite {
 
     mod bench;
     mod bucket;
+    mod cold;
     mod index;
     mod ingest;
     mod migrate;
@@ -47,6 +48,7 @@ mod on_postgres {
 
     mod bench;
     mod bucket;
+    mod cold;
     mod index;
     mod ingest;
     mod migrate;

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::bench::{Bench, CLIENT, CONTRACT};
 
-fn claim(bench: &Bench, view: &OrderView, index: usize) -> LinkClaim {
+pub(super) fn claim(bench: &Bench, view: &OrderView, index: usize) -> LinkClaim {
     let delivery = view.delivery.as_ref().unwrap();
     let url = Url::parse(&bench.intake.links().url(delivery, &delivery.files[index])).unwrap();
     let query = |wanted: &str| url.query_pairs().find(|(name, _)| name == wanted).unwrap().1.into_owned();
