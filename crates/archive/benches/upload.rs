@@ -49,7 +49,7 @@ fn main() {
     let peers = Path::new(&peers);
     let source = tar.to_str().unwrap();
     let target = |name: &str| format!("s3://{BUCKET}/peers/{name}");
-    let rclone = format!("{},endpoint={endpoint}:{BUCKET}/peers/rclone", ":s3,provider=Other,env_auth=true");
+    let rclone = format!(":s3,provider=Other,env_auth=true,endpoint='{endpoint}':{BUCKET}/peers/rclone");
     let run = |name: &str, arguments: &[&str]| {
         let mut command = Command::new(peers.join(name));
         command.args(arguments).env("AWS_REGION", "us-east-1").stdout(Stdio::null());
