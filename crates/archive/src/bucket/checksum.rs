@@ -136,7 +136,7 @@ mod tests {
         let value = |checksum: Checksum| checksum.of(b"123456789").header.map(|(_, value)| value);
         assert_eq!(value(Checksum::Crc64Nvme), Some(STANDARD.encode(0xae8b_1486_0a79_9888_u64.to_be_bytes())));
         assert_eq!(value(Checksum::Md5), Some("JfnnlDI7RTiF9RgfG2JNCw==".to_owned()));
-        assert_eq!(value(Checksum::Sha256), Some("FeKw09M+e3w+ngl7xa5nfyNTAlxQRt7hUVjA6HbqVyU=".to_owned()));
+        assert_eq!(value(Checksum::Sha256), Some("FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=".to_owned()));
         assert_eq!(value(Checksum::None), None);
     }
 }
