@@ -45,7 +45,7 @@ pub struct Committed {
 impl Draft<'_> {
     /// Publishes the version. It fails with [`Error::HeadMoved`] when the object has changed since the draft was
     /// begun. After any other error, begin the draft again with the same session: it is where it was, or
-    /// [`StorageRoot::recover`] has finished it.
+    /// [`recover`](super::StorageRoot::recover) has finished it.
     pub fn commit(self, record: VersionRecord) -> Result<Committed> {
         let base_digest = self.base.as_ref().map(|base| base.inventory_digest().to_string());
         self.check_head()?;

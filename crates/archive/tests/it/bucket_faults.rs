@@ -22,7 +22,8 @@ fn upload(bucket: &Bucket, bytes: &[u8]) -> std::io::Result<()> {
 
 #[test]
 fn an_upload_outlives_what_passes() {
-    let bytes: Vec<u8> = [7; 5 << 20].into_iter().chain([8, 9]).collect();
+    let mut bytes = vec![7; 5 << 20];
+    bytes.extend([8, 9]);
     let table = [
         ("POST", "uploads=", Wrong::Answer(503, "SlowDown")),
         ("PUT", "partNumber=2", Wrong::Cut),
