@@ -32,6 +32,7 @@ mod downloads;
 mod dps;
 mod dps_ends;
 mod dps_lists;
+mod fleet;
 mod full_disk;
 #[path = "../../../archive/tests/it/glacier.rs"]
 mod glacier;
@@ -50,7 +51,9 @@ mod postgres;
 mod receiver;
 #[path = "../../../archive/tests/it/s3.rs"]
 mod s3;
+mod seaweed;
 mod store;
+mod storm;
 mod support;
 mod tidy;
 mod tokens;

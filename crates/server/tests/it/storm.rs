@@ -1,0 +1,407 @@
+//! The storm: two servers and three workers carry out two thousand orders over twenty contracts while workers are
+//! killed, stopped past their leases and continued, the database is restarted, and the storage goes away. In the end
+//! every order is delivered exactly once as far as any client can see.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dipper_archive::digest::{Algorithm, Hasher};
+use dipper_core::administration::Administration;
+use dipper_core::db::{Database, sql};
+use dipper_core::ingest::{IngestCommand, IngestControl, ingest};
+use dipper_core::installation::Installation;
+use dipper_core::settings::Settings as CoreSettings;
+use dipper_core::store::sweep::Sweeper;
+use dipper_core::{Grants, Role};
+use rand::rngs::SmallRng;
+use rand::{Rng, RngExt, SeedableRng};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::fleet::Fleet;
+use crate::receiver::{Manner, Receiver};
+use crate::support::DPS;
+
+const CONTRACTS: usize = 20;
+/// In each contract; every client orders every package of its contract.
+const PACKAGES: usize = 10;
+const CLIENTS: usize = 10;
+const ORDERS: usize = CONTRACTS * PACKAGES * CLIENTS;
+const SERVERS: usize = 2;
+const WORKERS: usize = 3;
+/// A disturbance comes each time that so many more orders have been told of.
+const CALM: usize = 80;
+
+/// What every process is told: a worker that is gone is missed soon, and remains are looked for often.
+const SETTINGS: [(&str, &str); 9] = [
+    ("egress.allow", "127.0.0.1"),
+    ("worker.count", "2"),
+    ("worker.lease_seconds", "3"),
+    ("worker.heartbeat_seconds", "1"),
+    ("worker.backoff_seconds", "1"),
+    ("worker.max_backoff_seconds", "2"),
+    ("worker.max_attempts", "100"),
+    ("webhook.timeout_seconds", "5"),
+    ("log.level", "error"),
+];
+
+/// What happens to the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Disturbance {
+    WorkerKilled,
+    WorkerStalled,
+    ServerKilled,
+    DatabaseRestarted,
+    StorageAway,
+}
+
+const DISTURBANCES: [Disturbance; 8] = [
+    Disturbance::WorkerKilled,
+    Disturbance::WorkerStalled,
+    Disturbance::DatabaseRestarted,
+    Disturbance::WorkerKilled,
+    Disturbance::StorageAway,
+    Disturbance::WorkerStalled,
+    Disturbance::ServerKilled,
+    Disturbance::WorkerKilled,
+];
+
+/// A client and what it was promised.
+struct Client {
+    http: reqwest::Client,
+    servers: Arc<Vec<String>>,
+    id: String,
+    secret: String,
+    token: String,
+    packages: Vec<String>,
+}
+
+impl Client {
+    async fn sign_in(&mut self) {
+        let form = [("grant_type", "client_credentials"), ("client_id", &self.id), ("client_secret", &self.secret)];
+        let answer =
+            self.http.post(format!("{}/oauth2/token", self.servers[0])).form(&form).send().await.expect("sent");
+        let answer: Value = answer.json().await.expect("JSON");
+        self.token = answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+    }
+
+    /// Orders every package, with the patience of a client that is written for a service that may be away; the orders
+    /// with their packages.
+    async fn order_all(self, seed: u64) -> (Client, BTreeMap<String, String>) {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let mut orders = BTreeMap::new();
+        for package in self.packages.clone() {
+            let priority = random.random_range(1..=100);
+            let id = loop {
+                let server = &self.servers[random.random_range(0..self.servers.len())];
+                if let Some(id) = self.order(server, &package, priority).await {
+                    break id;
+                }
+                // The answer was lost or an excuse. What was asked for may stand all the same.
+                tokio::task::yield_now().await;
+                if let Some(id) = self.find(server, &package).await {
+                    break id;
+                }
+            };
+            orders.insert(id, package);
+        }
+        (self, orders)
+    }
+
+    /// `None` when there was no answer, or the server is away for a while.
+    async fn order(&self, server: &str, package: &str, priority: u32) -> Option<String> {
+        let body = json!({ "archiveId": package, "priority": priority });
+        let request = self.http.post(format!("{server}{DPS}/disseminations")).bearer_auth(&self.token).json(&body);
+        let answer = request.send().await.ok()?;
+        let status = answer.status().as_u16();
+        let body: Value = answer.json().await.ok()?;
+        match status {
+            201 => body["disseminationId"].as_str().map(str::to_owned),
+            // From a request that had no answer.
+            409 => body["error"]["details"].as_str().map(str::to_owned),
+            429 | 500..=599 => None,
+            _ => panic!("{status}: {body}"),
+        }
+    }
+
+    /// The order of a package that stands although its answer was lost.
+    async fn find(&self, server: &str, package: &str) -> Option<String> {
+        let found = self.get(server, &format!("/disseminations?archiveId={package}")).await?;
+        found["disseminations"][0]["disseminationId"].as_str().map(str::to_owned)
+    }
+
+    async fn get(&self, server: &str, path: &str) -> Option<Value> {
+        let request = self.http.get(format!("{server}{DPS}{path}")).bearer_auth(&self.token);
+        request.send().await.ok()?.error_for_status().ok()?.json().await.ok()
+    }
+}
+
+/// What a package holds, by the names of its files.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Writes the files of a package: most are small, some are several parts of an upload.
+fn source(directory: &Path, number: usize, random: &mut SmallRng) -> Files {
+    let mut files = Files::new();
+    for file in 0..random.random_range(1..8) {
+        // From 1 KiB to 256 KiB, each size as likely on a logarithmic scale.
+        let len = 2_f64.powf(random.random_range(10.0..18.0)) as usize;
+        let mut bytes = vec![0; len];
+        random.fill_bytes(&mut bytes);
+        files.insert(format!("content/{file}.bin"), bytes);
+    }
+    if number.is_multiple_of(20) {
+        let mut bytes = vec![0; 12 << 20];
+        random.fill_bytes(&mut bytes);
+        files.insert("content/large.bin".to_owned(), bytes);
+    }
+    std::fs::create_dir_all(directory.join("content")).expect("made");
+    for (name, bytes) in &files {
+        std::fs::write(directory.join(name), bytes).expect("written");
+    }
+    files
+}
+
+/// What was set up before the storm.
+struct Archive {
+    clients: Vec<Client>,
+    contents: BTreeMap<String, Files>,
+}
+
+/// Twenty contracts with packages and clients that want a notice of everything.
+async fn set_up(fleet: &Fleet, installation: &Arc<Installation>, hook: &str, random: &mut SmallRng) -> Archive {
+    let administration = Administration::new(Arc::clone(installation));
+    let mut archive = Archive { clients: Vec::new(), contents: BTreeMap::new() };
+    let servers = Arc::new(fleet.servers.iter().map(|server| format!("http://{}", server.address)).collect::<Vec<_>>());
+    for contract in 0..CONTRACTS {
+        let contract_id = format!("contract-{contract}");
+        administration.contract_add(&contract_id).await.expect("added");
+        let mut packages = Vec::new();
+        for package in 0..PACKAGES {
+            let object_id = format!("package-{package}");
+            let path = fleet.directory.path().join("sources").join(&contract_id).join(&object_id);
+            let files = source(&path, contract * PACKAGES + package, random);
+            let command = IngestCommand { path, contract_id: contract_id.clone(), object_id, label: None };
+            let ingested = ingest(installation, command, IngestControl::default()).await.expect("ingested");
+            archive.contents.insert(ingested.package_id.clone(), files);
+            packages.push(ingested.package_id);
+        }
+        for client in 0..CLIENTS {
+            let id = format!("client-{contract}-{client}");
+            let grants: Grants = [(contract_id.clone(), Role::Read)].into_iter().collect();
+            let secret = administration.client_add(&id, &grants).await.expect("added").reveal().to_owned();
+            administration.webhook_add(&id, hook).await.expect("added");
+            let (http, servers, packages) = (reqwest::Client::new(), Arc::clone(&servers), packages.clone());
+            let mut client = Client { http, servers, id, secret, token: String::new(), packages };
+            client.sign_in().await;
+            archive.clients.push(client);
+        }
+    }
+    archive
+}
+
+/// What the receiver has heard.
+#[derive(Default)]
+struct Heard {
+    /// The identifiers of the notices of each order.
+    notices: BTreeMap<String, BTreeSet<String>>,
+    messages: usize,
+}
+
+impl Heard {
+    async fn hear(&mut self, receiver: &mut Receiver) {
+        let message = receiver.next().await;
+        let body = message.json();
+        assert_eq!(body["type"], "dissemination.delivered", "{body}");
+        let order = body["data"]["disseminationId"].as_str().expect("an id").to_owned();
+        self.notices.entry(order).or_default().insert(message.id().to_owned());
+        self.messages += 1;
+    }
+}
+
+const WAITING: &str = "SELECT COUNT(*) AS n FROM steps WHERE state = 'waiting'";
+
+async fn count(database: &Database, query: &'static str) -> u64 {
+    database.row(sql(query)).await.expect("an answer").expect("a row").count("n").expect("a number")
+}
+
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while !condition().await {
+        assert!(began.elapsed() < Duration::from_secs(90), "{what}: that did not come about");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Disturbs the fleet once.
+async fn disturb(fleet: &mut Fleet, what: Disturbance, installation: &Installation, random: &mut SmallRng) {
+    match what {
+        Disturbance::WorkerKilled => fleet.replace_worker(random.random_range(0..WORKERS)),
+        Disturbance::ServerKilled => fleet.replace_server(random.random_range(0..SERVERS)),
+        Disturbance::DatabaseRestarted => fleet.cluster.control(&["restart", "-m", "immediate"]),
+        Disturbance::StorageAway => {
+            fleet.seaweed.go_away();
+            // Until somebody has met the closed door and put a step off.
+            until("a step is put off", async || count(&installation.database, WAITING).await > 0).await;
+            fleet.seaweed.come_back();
+        }
+        Disturbance::WorkerStalled => {
+            let worker = random.random_range(0..WORKERS);
+            fleet.workers[worker].send(Signal::STOP);
+            // The others take over what it held once its leases are over.
+            until("its steps are taken over", async || !fleet.holds_steps(&installation.database, worker).await).await;
+            fleet.workers[worker].send(Signal::CONT);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes several minutes and both cores: cargo test -p dipper --test it -- --ignored storm --nocapture"]
+async fn whatever_happens_to_the_fleet_every_order_is_delivered_exactly_once() {
+    let seed: u64 = std::env::var("STORM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("STORM_SEED={seed}");
+    let mut random = SmallRng::seed_from_u64(seed);
+    let mut fleet = Fleet::new(&SETTINGS).await;
+    let installation = fleet.installation(|_| {}).await;
+    let mut receiver = Receiver::start(&[Manner::Answer(500); 25]).await;
+    for _ in 0..SERVERS {
+        fleet.add_server();
+    }
+    let setting_up = Instant::now();
+    let archive = set_up(&fleet, &installation, &receiver.url, &mut random).await;
+    for _ in 0..WORKERS {
+        fleet.add_worker();
+    }
+
+    println!("set up in {:.1} s", setting_up.elapsed().as_secs_f64());
+
+    let began = Instant::now();
+    let mut ordering = tokio::task::JoinSet::new();
+    for client in archive.clients {
+        ordering.spawn(client.order_all(random.random()));
+    }
+    let mut ordered = Vec::new();
+    let mut heard = Heard::default();
+    let mut disturbances: Vec<Disturbance> = Vec::new();
+    while heard.notices.len() < ORDERS {
+        tokio::select! {
+            () = heard.hear(&mut receiver) => {}
+            Some(done) = ordering.join_next() => ordered.push(done.expect("a client orders to its end")),
+        }
+        if heard.notices.len() > CALM * (disturbances.len() + 1) && heard.notices.len() < ORDERS - CALM {
+            let what = DISTURBANCES[disturbances.len() % DISTURBANCES.len()];
+            println!("{:>6.1} s: {} orders are told of; {what:?}", began.elapsed().as_secs_f64(), heard.notices.len());
+            disturb(&mut fleet, what, &installation, &mut random).await;
+            disturbances.push(what);
+        }
+    }
+    let took = began.elapsed();
+    ordered.extend(ordering.join_all().await);
+
+    let confirmed: BTreeMap<&String, &String> = ordered.iter().flat_map(|(_, orders)| orders).collect();
+    assert_eq!(confirmed.len(), ORDERS);
+    let strangers: Vec<_> = heard.notices.keys().filter(|order| !confirmed.contains_key(order)).collect();
+    assert!(strangers.is_empty(), "notices of orders that nobody made: {strangers:?}");
+    let twice: Vec<_> = heard.notices.iter().filter(|(_, ids)| ids.len() != 1).collect();
+    assert!(twice.is_empty(), "two identifiers for one notice: {twice:?}");
+    let bytes = fetch_all(&ordered, &archive.contents, fleet.directory.path()).await;
+    remains_are_cleared(&fleet, &confirmed).await;
+    for process in fleet.servers.iter_mut().chain(&mut fleet.workers) {
+        assert!(process.is_running(), "a process that nobody killed has ended");
+    }
+    let verified = fleet.command(&["--json", "verify"], "setup").output().expect("the program runs");
+    let report: Value = serde_json::from_slice(&verified.stdout).expect("JSON");
+    assert_eq!(report["valid"], true, "{report}");
+
+    let again = count(&installation.database, "SELECT COUNT(*) AS n FROM steps WHERE attempts > 1").await;
+    let mut kinds: BTreeMap<Disturbance, usize> = BTreeMap::new();
+    for what in &disturbances {
+        *kinds.entry(*what).or_default() += 1;
+    }
+    println!("{ORDERS} orders of {CONTRACTS} contracts, {bytes} bytes delivered, in {:.1} s", took.as_secs_f64());
+    println!("disturbances: {kinds:?}");
+    println!("steps that were tried more than once: {again}; messages to the receiver: {}", heard.messages);
+}
+
+/// Has the store swept as if all ages were over, and looks what is left: one object for each order, and no upload.
+async fn remains_are_cleared(fleet: &Fleet, confirmed: &BTreeMap<&String, &String>) {
+    let ages = |settings: &mut CoreSettings| {
+        settings.orphan_age = Duration::ZERO;
+        settings.sweep_all = Duration::ZERO;
+    };
+    let installation = fleet.installation(ages).await;
+    let bucket = installation.store.as_ref().expect("a store").bucket().clone();
+    let sweeper = Sweeper::new(Arc::clone(&installation));
+    // The last lease of a worker that died has to be over.
+    until("the last remains are cleared", async || {
+        sweeper.sweep().await.expect("swept");
+        let (mut objects, mut after) = (Vec::new(), None);
+        loop {
+            let page = bucket.list("", true, after.as_deref()).await.expect("listed");
+            objects.extend(page.objects.into_iter().map(|object| object.key));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let orders: BTreeSet<&str> = objects.iter().filter_map(|key| key.split('/').next()).collect();
+        assert!(confirmed.keys().all(|order| orders.contains(order.as_str())), "an order without an object");
+        let uploads = bucket.unfinished_uploads("", None).await.expect("listed").uploads;
+        objects.len() == ORDERS && uploads.is_empty()
+    })
+    .await;
+}
+
+/// Fetches what was delivered for every order by the links of the interface, and compares it with what was deposited;
+/// how many bytes that were.
+async fn fetch_all(
+    ordered: &[(Client, BTreeMap<String, String>)],
+    contents: &BTreeMap<String, Files>,
+    directory: &Path,
+) -> u64 {
+    // One package is the same tar for everybody.
+    let mut checksums: BTreeMap<&String, String> = BTreeMap::new();
+    let mut bytes = 0;
+    for (client, orders) in ordered {
+        for (order, package) in orders {
+            let found = client.get(&client.servers[0], &format!("/disseminations/{order}")).await.expect("found");
+            assert_eq!((&found["status"], &found["archiveId"]), (&json!("DISSEMINATED"), &json!(package)), "{found}");
+            let [file] = found["files"].as_array().expect("files").as_slice() else { panic!("{found}") };
+            let answer = client.http.get(file["downloadURL"].as_str().expect("a link")).send().await.expect("sent");
+            let tar = answer.error_for_status().expect("there").bytes().await.expect("whole");
+            let mut hasher = Hasher::new(Algorithm::Md5);
+            hasher.update(&tar);
+            let checksum = hasher.finish().to_string();
+            assert_eq!(file["checksum"], checksum.as_str(), "{found}");
+            assert_eq!(file["filesize"], tar.len(), "{found}");
+            bytes += tar.len() as u64;
+            if let Some(known) = checksums.get(package) {
+                assert_eq!(*known, checksum, "{package} was delivered in two ways");
+            } else {
+                assert!(unpacked(&tar, directory, package) == contents[package], "{package} holds something else");
+                checksums.insert(package, checksum);
+            }
+        }
+    }
+    bytes
+}
+
+/// The payload of a delivered bag.
+fn unpacked(tar: &[u8], directory: &Path, package: &str) -> Files {
+    let place = directory.join("unpacked").join(package);
+    std::fs::create_dir_all(&place).expect("made");
+    std::fs::write(place.join("package.tar"), tar).expect("written");
+    let status = std::process::Command::new("tar").args(["-xf", "package.tar"]).current_dir(&place).status();
+    assert!(status.expect("tar runs").success());
+    let bag = std::fs::read_dir(&place).expect("listed").map(|entry| entry.expect("read").path());
+    let bag: Vec<PathBuf> = bag.filter(|path| path.is_dir()).collect();
+    let [bag] = bag.as_slice() else { panic!("{bag:?}") };
+    let content = bag.join("data/content");
+    let entries = std::fs::read_dir(&content).expect("listed").map(|entry| entry.expect("read"));
+    let files = entries.map(|entry| {
+        let name = format!("content/{}", entry.file_name().into_string().expect("UTF-8"));
+        (name, std::fs::read(entry.path()).expect("read"))
+    });
+    files.collect()
+}
