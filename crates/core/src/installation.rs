@@ -317,14 +317,18 @@ fn open_archive(
     opened.map_err(|error| InstallationError::Archive(name, error))
 }
 
+/// The name of this machine, for people who look for it.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// The name of a staging directory: that of the machine, for people, and a number that no other has.
 fn holder(staging: &Path) -> io::Result<String> {
     let path = staging.join("holder");
     let read = || std::fs::read_to_string(&path);
     match read() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            let made = publish::write_new_file(&path, format!("{host}:{}", ids::new_id()).as_bytes());
+            let made = publish::write_new_file(&path, format!("{}:{}", host_name(), ids::new_id()).as_bytes());
             // Another process may have been faster.
             made.or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })?;
             read()

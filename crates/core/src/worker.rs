@@ -14,7 +14,7 @@ use crate::db::steps::{Lease, StepEnd, StepKind};
 use crate::db::{DatabaseError, orders, steps};
 use crate::fixity;
 use crate::hold::Hold;
-use crate::installation::Installation;
+use crate::installation::{Installation, host_name};
 use crate::meter::{self, StepOutcome};
 use crate::order::Signal;
 use crate::progress::{self, ProgressError};
@@ -303,10 +303,6 @@ fn outcome(result: &Result<(), StepError>, may_repeat: bool) -> StepOutcome {
         Err(StepError::Stopped | StepError::Archived) => StepOutcome::HandedBack,
         Err(StepError::Lost) => StepOutcome::Lost,
     }
-}
-
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

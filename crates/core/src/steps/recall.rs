@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use dipper_archive::ocfl;
 use dipper_archive::storage::{Availability, Tier, at_once};
 use time::OffsetDateTime;
 use tracing::info;
@@ -206,8 +205,8 @@ fn reach(
 
 /// The content of a version, by its paths below the object.
 fn needed(installation: &Installation, package: &Package, version: u32) -> Result<HashSet<String>, StepError> {
-    let object = installation.archive.object_at(&package.location).map_err(archive_failed)?;
-    let inventory = object.inventory_of(version).map_err(archive_failed)?;
+    let object = installation.archive.object_at(&package.location).map_err(prepare::archive_error)?;
+    let inventory = object.inventory_of(version).map_err(prepare::archive_error)?;
     Ok(inventory.files(version).map(|file| file.content_path.to_owned()).collect())
 }
 
@@ -220,10 +219,6 @@ fn is_content(path: &str) -> bool {
 
 fn failed(error: std::io::Error) -> StepError {
     StepError::Passing(format!("the content could not be recalled: {error}"))
-}
-
-fn archive_failed(error: ocfl::Error) -> StepError {
-    prepare::archive_error(error)
 }
 
 fn timestamp(time: SystemTime) -> Timestamp {

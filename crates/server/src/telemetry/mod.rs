@@ -74,7 +74,7 @@ fn client() -> anyhow::Result<reqwest::blocking::Client> {
 }
 
 fn resource(settings: &TelemetrySettings) -> Resource {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = dipper_core::installation::host_name();
     Resource::builder_empty()
         .with_attributes([
             KeyValue::new("service.name", settings.service_name.clone()),

@@ -33,7 +33,7 @@ pub(crate) struct Ran {
 
 /// A program that runs until it is told to stop.
 pub(crate) struct Running {
-    child: Child,
+    pub(crate) child: Child,
     stdout: BufReader<std::process::ChildStdout>,
 }
 
@@ -177,19 +177,26 @@ impl Ran {
 }
 
 impl Running {
-    pub(crate) fn start(mut command: Command) -> Running {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
+    pub(crate) fn start(command: Command) -> Running {
+        Running::start_telling(command, Stdio::piped())
+    }
+
+    /// Starts it with its log in a place of its own.
+    pub(crate) fn start_telling(mut command: Command, log: Stdio) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the program runs");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         Running { child, stdout }
     }
 
-    /// The next line on standard output.
+    /// The next line on standard output; empty when a program whose log is elsewhere has ended.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("a line");
-        if line.is_empty() {
+        if line.is_empty()
+            && let Some(mut log) = self.child.stderr.take()
+        {
             let mut stderr = String::new();
-            let _ = self.child.stderr.take().expect("piped").read_to_string(&mut stderr);
+            let _ = log.read_to_string(&mut stderr);
             panic!("the program has ended: {stderr}");
         }
         line

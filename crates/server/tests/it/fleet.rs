@@ -2,10 +2,9 @@
 //! PostgreSQL and one S3 server.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use dipper_core::db::{Database, sql};
@@ -13,8 +12,8 @@ use dipper_core::installation::Installation;
 use dipper_core::settings::Settings as CoreSettings;
 use dipper_core::time::Clock;
 use dipper_server::config::{Settings, Sources};
-use rustix::process::{Pid, Signal, kill_process};
 
+use crate::cli_support::Running;
 use crate::postgres::{Cluster, TestDatabase};
 use crate::seaweed::{ACCESS_KEY, SECRET_KEY, Seaweed};
 
@@ -35,39 +34,9 @@ pub(crate) struct Fleet {
 
 /// One process.
 pub(crate) struct Member {
-    child: Child,
+    pub(crate) running: Running,
     /// Where a server listens.
     pub(crate) address: String,
-}
-
-impl Member {
-    pub(crate) fn send(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
-        kill_process(pid, signal).expect("it is there");
-    }
-
-    pub(crate) fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("asked").is_none()
-    }
-
-    /// The first line that it says.
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        BufReader::new(self.child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-        line
-    }
-
-    /// The number that is part of the names under which it holds steps.
-    fn process(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Fleet {
@@ -148,7 +117,7 @@ impl Fleet {
 
     fn server(&mut self, address: &str) -> Member {
         let mut member = self.spawn(&["serve", "--without-worker", "--listen", address]);
-        let line = member.line();
+        let line = member.running.line();
         assert!(line.starts_with("listening on "), "{line:?}: {}", self.logs());
         member.address = address.to_owned();
         member
@@ -156,7 +125,7 @@ impl Fleet {
 
     pub(crate) fn add_worker(&mut self) {
         let mut worker = self.spawn(&["worker"]);
-        let line = worker.line();
+        let line = worker.running.line();
         assert!(line.starts_with("working as "), "{line:?}: {}", self.logs());
         self.workers.push(worker);
     }
@@ -165,9 +134,8 @@ impl Fleet {
         self.started += 1;
         let machine = format!("machine-{}", self.started);
         let log = File::create(self.log(&machine)).expect("made");
-        let mut command = self.command(arguments, &machine);
-        let child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the program runs");
-        Member { child, address: String::new() }
+        let running = Running::start_telling(self.command(arguments, &machine), log.into());
+        Member { running, address: String::new() }
     }
 
     fn log(&self, machine: &str) -> PathBuf {
@@ -196,7 +164,7 @@ impl Fleet {
 
     /// Whether a worker has steps that the queue takes for its own.
     pub(crate) async fn holds_steps(&self, database: &Database, worker: usize) -> bool {
-        let process = format!("%:{}%", self.workers[worker].process());
+        let process = format!("%:{}%", self.workers[worker].running.child.id());
         let query = sql("SELECT COUNT(*) AS n FROM steps WHERE state = 'leased' AND holder LIKE $1").bind(process);
         let row = database.row(query).await.expect("an answer").expect("a row");
         row.count("n").expect("a number") > 0

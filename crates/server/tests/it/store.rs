@@ -60,7 +60,8 @@ async fn an_order_is_told_and_fetched_from_the_bucket() {
     server.stop().await;
 }
 
-fn md5(bytes: &[u8]) -> String {
+/// The MD5 checksum of what was delivered.
+pub(crate) fn md5(bytes: &[u8]) -> String {
     let mut hasher = dipper_archive::digest::Hasher::new(dipper_archive::digest::Algorithm::Md5);
     hasher.update(bytes);
     hasher.finish().to_string()

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dipper_archive::digest::{Algorithm, Hasher};
 use dipper_core::administration::Administration;
 use dipper_core::db::{Database, sql};
 use dipper_core::ingest::{IngestCommand, IngestControl, ingest};
@@ -22,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::fleet::Fleet;
 use crate::receiver::{Manner, Receiver};
+use crate::store::md5;
 use crate::support::DPS;
 
 const CONTRACTS: usize = 20;
@@ -248,10 +248,10 @@ async fn disturb(fleet: &mut Fleet, what: Disturbance, installation: &Installati
         }
         Disturbance::WorkerStalled => {
             let worker = random.random_range(0..WORKERS);
-            fleet.workers[worker].send(Signal::STOP);
+            fleet.workers[worker].running.signal(Signal::STOP);
             // The others take over what it held once its leases are over.
             until("its steps are taken over", async || !fleet.holds_steps(&installation.database, worker).await).await;
-            fleet.workers[worker].send(Signal::CONT);
+            fleet.workers[worker].running.signal(Signal::CONT);
         }
     }
 }
@@ -308,7 +308,7 @@ async fn whatever_happens_to_the_fleet_every_order_is_delivered_exactly_once() {
     let bytes = fetch_all(&ordered, &archive.contents, fleet.directory.path()).await;
     remains_are_cleared(&fleet, &confirmed).await;
     for process in fleet.servers.iter_mut().chain(&mut fleet.workers) {
-        assert!(process.is_running(), "a process that nobody killed has ended");
+        assert!(process.running.child.try_wait().expect("asked").is_none(), "a process that nobody killed has ended");
     }
     let verified = fleet.command(&["--json", "verify"], "setup").output().expect("the program runs");
     let report: Value = serde_json::from_slice(&verified.stdout).expect("JSON");
@@ -370,9 +370,7 @@ async fn fetch_all(
             let [file] = found["files"].as_array().expect("files").as_slice() else { panic!("{found}") };
             let answer = client.http.get(file["downloadURL"].as_str().expect("a link")).send().await.expect("sent");
             let tar = answer.error_for_status().expect("there").bytes().await.expect("whole");
-            let mut hasher = Hasher::new(Algorithm::Md5);
-            hasher.update(&tar);
-            let checksum = hasher.finish().to_string();
+            let checksum = md5(&tar);
             assert_eq!(file["checksum"], checksum.as_str(), "{found}");
             assert_eq!(file["filesize"], tar.len(), "{found}");
             bytes += tar.len() as u64;
