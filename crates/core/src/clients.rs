@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::caller::Caller;
 use crate::db::{Database, DatabaseError, contracts};
@@ -20,26 +20,74 @@ pub struct Clients {
     decoy: Arc<str>,
 }
 
+/// What the catalogue says about a name that somebody gave.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    caller: Option<Caller>,
+    hash: String,
+}
+
+impl Claimed {
+    /// The client, if there is one that may sign in. Proves nothing: see [`Turn::matches`].
+    pub fn caller(self) -> Option<Caller> {
+        self.caller
+    }
+
+    /// What changes when the client gets another secret.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+}
+
+/// The right to hash one secret.
+#[derive(Debug)]
+pub struct Turn(OwnedSemaphorePermit);
+
 impl Clients {
     /// Checks against a catalogue.
     pub fn new(database: Database) -> Result<Clients, secret::SecretError> {
         let decoy = secret::hash(&secret::new_client_secret()?)?;
-        Ok(Clients { database, turns: Arc::new(Semaphore::new(HASHED_AT_ONCE)), decoy: decoy.into() })
+        let turns = Arc::new(Semaphore::new(HASHED_AT_ONCE));
+        Ok(Clients { database, turns, decoy: decoy.into() })
     }
 
-    /// The client whose secret this is, unless it is disabled.
+    /// The client whose secret this is, unless it may not sign in.
     pub async fn verify(&self, client_id: &str, secret: Secret) -> Result<Option<Caller>, DatabaseError> {
-        let found = contracts::client_get(&self.database, client_id).await?;
-        let hash = found.as_ref().map_or_else(|| self.decoy.to_string(), |(_, hash)| hash.clone());
+        let claimed = self.find(client_id).await?;
+        let Some(turn) = self.turn().await else { return Ok(None) };
+        let matches = turn.matches(secret, &claimed).await;
+        Ok(claimed.caller().filter(|_| matches))
+    }
+
+    /// What the catalogue says now of a client. One that does not exist, or may not sign in, looks like any other until
+    /// its secret is checked.
+    pub async fn find(&self, client_id: &str) -> Result<Claimed, DatabaseError> {
+        Ok(match contracts::client_get(&self.database, client_id).await? {
+            None => Claimed { caller: None, hash: self.decoy.to_string() },
+            Some((client, hash)) => {
+                let enabled = client.disabled.is_none();
+                let caller = enabled.then_some(Caller { client_id: client.id, grants: client.grants, stored: true });
+                Claimed { caller, hash }
+            }
+        })
+    }
+
+    /// Waits for a turn to hash a secret.
+    pub async fn turn(&self) -> Option<Turn> {
         // The semaphore is never closed; without a turn nobody signs in.
-        let Ok(_turn) = self.turns.acquire().await else {
-            return Ok(None);
-        };
-        let matches = tokio::task::spawn_blocking(move || secret::verify(&secret, &hash)).await.unwrap_or(false);
-        Ok(found.filter(|(client, _)| matches && client.disabled.is_none()).map(|(client, _)| Caller {
-            client_id: client.id,
-            grants: client.grants,
-            stored: true,
-        }))
+        self.turns.clone().acquire_owned().await.ok().map(Turn)
+    }
+}
+
+impl Turn {
+    /// Whether the secret is the one that is stored for the name. Takes as long whatever the answer.
+    pub async fn matches(self, secret: Secret, claimed: &Claimed) -> bool {
+        let hash = claimed.hash.clone();
+        let hashing = tokio::task::spawn_blocking(move || {
+            // The turn ends when the work does, also when nobody waits for it any more.
+            let _permit = self.0;
+            secret::verify(&secret, &hash)
+        });
+        hashing.await.unwrap_or(false)
     }
 }

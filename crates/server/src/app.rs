@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use dipper_core::clients::Clients;
 use dipper_core::intake::Intake;
 use tokio::sync::Semaphore;
 use utoipa::openapi::OpenApi;
@@ -17,7 +16,8 @@ use crate::http::limit::{ByAddress, RateLimit};
 use crate::http::refusal::Shapes;
 use crate::http::{self, Common, download, health, openapi};
 use crate::signin::issuer::{self, Issuer};
-use crate::signin::{Expectations, KeySource, RemoteKeys, Throttle, TokenVerifier};
+use crate::signin::password::Passwords;
+use crate::signin::{Expectations, KeySource, RemoteKeys, TokenVerifier};
 
 /// What the server is made of besides its settings.
 pub struct Parts {
@@ -25,8 +25,8 @@ pub struct Parts {
     pub public_url: String,
     /// The door to the core.
     pub intake: Intake,
-    /// The clients of the embedded issuer.
-    pub clients: Clients,
+    /// Checks the secrets of the clients that are stored here.
+    pub passwords: Arc<Passwords>,
 }
 
 /// A server, cheap to clone.
@@ -38,13 +38,18 @@ struct Inner {
     parts: Parts,
     gate: crate::signin::Gate,
     issuer: Option<Arc<Issuer>>,
-    throttle: Throttle,
     downloads: Arc<Semaphore>,
 }
 
 impl FromRef<App> for crate::signin::Gate {
     fn from_ref(app: &App) -> crate::signin::Gate {
         app.0.gate.clone()
+    }
+}
+
+impl FromRef<App> for Arc<Passwords> {
+    fn from_ref(app: &App) -> Arc<Passwords> {
+        app.0.parts.passwords.clone()
     }
 }
 
@@ -74,7 +79,7 @@ impl App {
         let verifier = Arc::new(TokenVerifier::new(expectations, source));
         let gate = crate::signin::Gate { verifier, limit: Arc::new(limit) };
         let downloads = Arc::new(Semaphore::new(settings.delivery.max_concurrent_downloads));
-        Ok(App(Arc::new(Inner { settings, parts, gate, issuer, throttle: Throttle::default(), downloads })))
+        Ok(App(Arc::new(Inner { settings, parts, gate, issuer, downloads })))
     }
 
     /// The settings.
@@ -87,14 +92,9 @@ impl App {
         self.0.issuer.as_deref()
     }
 
-    /// The clients of the embedded issuer.
-    pub fn clients(&self) -> &Clients {
-        &self.0.parts.clients
-    }
-
-    /// Slows failed sign-ins down.
-    pub fn throttle(&self) -> &Throttle {
-        &self.0.throttle
+    /// Checks the secrets of the clients that are stored here.
+    pub fn passwords(&self) -> &Arc<Passwords> {
+        &self.0.parts.passwords
     }
 
     /// The door to the core.

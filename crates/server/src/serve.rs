@@ -21,6 +21,7 @@ use crate::app::{App, Parts};
 use crate::config::Settings;
 use crate::http::listener::{self, Patience};
 use crate::metrics::Metrics;
+use crate::signin::password::Passwords;
 use crate::work::{self, Background};
 
 /// A server that has its address and its data, and does nothing yet.
@@ -58,9 +59,9 @@ impl Server {
         let base = Url::parse(&public_url).with_context(|| format!("{public_url} (server.public_url)"))?;
         let metrics = Metrics::bind(settings.metrics.address()).await?;
         let Background { installation, notifier, links } = Background::open(&settings, base, clock).await?;
-        let clients = Clients::new(installation.database.clone())?;
+        let passwords = Arc::new(Passwords::new(Clients::new(installation.database.clone())?)?);
         let intake = Intake::new(installation.clone(), links);
-        let app = App::new(settings, Parts { public_url, intake, clients })?;
+        let app = App::new(settings, Parts { public_url, intake, passwords })?;
         Ok(Server { listener, app, notifier, installation, metrics })
     }
 

@@ -26,6 +26,11 @@ const SIGN_IN_FAILURES: Metric = Metric::counter(
     &["reason"],
     "Sign-ins that failed: wrong client or secret (credentials), refused access token (token), too many failures (throttled).",
 );
+const SECRETS_HASHED: Metric = Metric::counter(
+    "dipper_sign_in_hashes_total",
+    &[],
+    "Secrets of clients that were hashed to check them; one that was right a moment ago is not hashed again.",
+);
 const RATE_LIMITED: Metric = Metric::counter(
     "dipper_http_rate_limited_total",
     &["by"],
@@ -34,7 +39,7 @@ const RATE_LIMITED: Metric = Metric::counter(
 
 /// The figures of this file.
 pub(super) const METRICS: &[Metric] =
-    &[REQUESTS, REQUESTS_RUNNING, DOWNLOADS_RUNNING, DELIVERED_BYTES, SIGN_IN_FAILURES, RATE_LIMITED];
+    &[REQUESTS, REQUESTS_RUNNING, DOWNLOADS_RUNNING, DELIVERED_BYTES, SIGN_IN_FAILURES, SECRETS_HASHED, RATE_LIMITED];
 
 /// Makes the figures known that do not wait for something to happen first.
 pub(super) fn begin() {
@@ -44,6 +49,7 @@ pub(super) fn begin() {
     for reason in ["credentials", "token", "throttled"] {
         SIGN_IN_FAILURES.begin(&[reason]);
     }
+    SECRETS_HASHED.begin(&[]);
     for by in ["client", "address"] {
         RATE_LIMITED.begin(&[by]);
     }
@@ -110,6 +116,11 @@ impl RunningDownload {
 /// A sign-in failed.
 pub(crate) fn sign_in_failed(reason: &'static str) {
     counter!(SIGN_IN_FAILURES.name, "reason" => reason).increment(1);
+}
+
+/// A secret is hashed.
+pub(crate) fn secret_hashed() {
+    counter!(SECRETS_HASHED.name).increment(1);
 }
 
 /// A request was refused because there were too many.

@@ -1,16 +1,19 @@
 //! Sign-in: who calls, and with which rights.
 //!
 //! A bearer token is checked by [`TokenVerifier`] against the keys of one issuer: an external one, or the embedded
-//! one of [`issuer`]. What a handler needs stands in its signature as a [`Permit`].
+//! one of [`issuer`]. Names and secrets are checked by [`password::Passwords`]. What a handler needs stands in its signature as a [`Permit`].
 
+mod basic;
 pub mod issuer;
 mod jwks;
 mod keys;
+pub mod password;
 mod permit;
 mod roles;
 mod throttle;
 mod verifier;
 
+pub use basic::BasicPermit;
 pub use jwks::RemoteKeys;
 pub use keys::{KeySet, SelectError};
 pub use permit::{Gate, Operator, Permit, Read, Right, Write};

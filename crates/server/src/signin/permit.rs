@@ -1,6 +1,7 @@
 //! What a handler needs, as part of its signature: a handler that takes `Permit<Read>` cannot run without one.
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
@@ -68,44 +69,65 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Permit<R>, Refusal> {
         let gate = Gate::from_ref(state);
-        let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.0.ip());
         let signed_in = match bearer(parts) {
             Ok(token) => gate.verifier.verify(token).await.map_err(|error| refuse(&error)),
             Err(refusal) => Err(refusal),
         };
-        let caller = match signed_in {
-            Ok(caller) => caller,
-            Err(refusal) => {
-                // Whoever has no good token is counted by address.
-                if let Some(peer) = peer {
-                    gate.limit.count(&Counted::address(peer))?;
-                }
-                return Err(refusal);
-            }
-        };
-        gate.limit.count(&Counted::Client(caller.client_id.clone()))?;
-        if !caller.grants.has_anywhere(R::ROLE) {
-            tracing::info!(client_id = caller.client_id, "the client holds no role for this");
-            return Err(forbidden(R::ROLE));
-        }
+        let caller = admit(&gate, peer(parts), signed_in, R::ROLE, forbidden)?;
         Ok(Permit { caller, right: PhantomData })
     }
 }
 
-fn bearer(parts: &Parts) -> Result<&str, Refusal> {
-    let mut values = parts.headers.get_all(AUTHORIZATION).iter();
-    let value = values.next().ok_or_else(|| unauthorized("send an access token: Authorization: Bearer …", None))?;
-    let invalid = |message| Err(unauthorized(message, Some("invalid_request")));
-    if values.next().is_some() {
-        return invalid("the request has several Authorization headers");
-    }
-    let Some((scheme, token)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
-        return invalid("the Authorization header must be: Bearer, a space, and the access token");
+/// Counts the request, and lets it pass if its sender has signed in and holds the role somewhere.
+pub(super) fn admit(
+    gate: &Gate,
+    peer: Option<IpAddr>,
+    signed_in: Result<Caller, Refusal>,
+    role: Role,
+    forbidden: fn(Role) -> Refusal,
+) -> Result<Caller, Refusal> {
+    let caller = match signed_in {
+        Ok(caller) => caller,
+        Err(refusal) => {
+            // Whoever has no good credentials is counted by address.
+            if let Some(peer) = peer {
+                gate.limit.count(&Counted::address(peer))?;
+            }
+            return Err(refusal);
+        }
     };
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return invalid("the Authorization header must be: Bearer, a space, and the access token");
+    gate.limit.count(&Counted::Client(caller.client_id.clone()))?;
+    if !caller.grants.has_anywhere(role) {
+        tracing::info!(client_id = caller.client_id, "the client holds no role for this");
+        return Err(forbidden(role));
     }
-    Ok(token.trim())
+    Ok(caller)
+}
+
+/// The address of whoever sent the request.
+pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.0.ip())
+}
+
+/// The one `Authorization` header of a request, if it has any. `refuse` says what is wrong with it.
+pub(super) fn authorization(parts: &Parts, refuse: fn(&str) -> Refusal) -> Result<Option<&str>, Refusal> {
+    let mut values = parts.headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(refuse("the request has several Authorization headers"));
+    }
+    value.to_str().map(Some).map_err(|_| refuse("the Authorization header is no text"))
+}
+
+fn bearer(parts: &Parts) -> Result<&str, Refusal> {
+    let invalid = |message: &str| unauthorized(message, Some("invalid_request"));
+    let Some(value) = authorization(parts, invalid)? else {
+        return Err(unauthorized("send an access token: Authorization: Bearer …", None));
+    };
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(invalid("the Authorization header must be: Bearer, a space, and the access token")),
+    }
 }
 
 fn refuse(error: &TokenError) -> Refusal {

@@ -44,6 +44,7 @@ mod metrics;
 mod oauth;
 mod openapi;
 mod packages;
+mod passwords;
 #[path = "../../../archive/tests/it/peers.rs"]
 mod peers;
 #[path = "../../../core/tests/it/postgres.rs"]
@@ -77,6 +78,7 @@ mod on_postgres {
     mod http;
     mod oauth;
     mod packages;
+    mod passwords;
     mod shared;
     mod support;
     mod tokens;

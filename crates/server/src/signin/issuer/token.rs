@@ -5,8 +5,6 @@ use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use dipper_core::secret::Secret;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,7 +15,8 @@ use crate::app::App;
 use crate::http::input::{FormBody, Parameters};
 use crate::http::listener::Peer;
 use crate::http::refusal::{Refusal, Shape};
-use crate::metrics;
+use crate::signin::basic;
+use crate::signin::password::SignInError;
 
 /// Refusals of the token endpoint, as RFC 6749, section 5.2, writes them.
 pub const SHAPE: Shape = Shape { content_type: "application/json", body };
@@ -86,21 +85,11 @@ pub async fn token(
         None => return Err(refuse("invalid_request", "the parameter `grant_type` is missing")),
     }
     let (client_id, secret) = credentials(&headers, &form)?;
-    if let Some(wait) = app.throttle().wait(&client_id, peer.ip()) {
-        metrics::sign_in_failed("throttled");
-        return Err(Refusal::too_many(wait.as_secs_f64().ceil() as u64));
-    }
-    let found = app.clients().verify(&client_id, Secret::new(secret)).await.map_err(|error| {
-        tracing::error!("a client could not be looked up: {error}");
-        Refusal::database(&error)
+    let signed_in = app.passwords().verify(&client_id, Secret::new(secret), peer.ip()).await;
+    let caller = signed_in.map_err(|error| match error {
+        SignInError::Wrong => invalid_client("the client or its secret is wrong"),
+        other => other.into(),
     })?;
-    let Some(caller) = found else {
-        app.throttle().failed(&client_id, peer.ip());
-        metrics::sign_in_failed("credentials");
-        tracing::warn!(client_id, peer = %peer.ip(), "a client's credentials were refused");
-        return Err(invalid_client("the client or its secret is wrong"));
-    };
-    app.throttle().succeeded(&client_id, peer.ip());
     let access_token = issuer.issue(&caller).map_err(|error| {
         tracing::error!("a token could not be signed: {error:#}");
         Refusal::internal()
@@ -121,7 +110,7 @@ fn credentials(headers: &HeaderMap, form: &Parameters) -> Result<(String, String
     if secret.is_some() {
         return Err(refuse("invalid_request", "send the credentials in the header or in the form, not in both"));
     }
-    let pair = header.to_str().ok().and_then(basic);
+    let pair = header.to_str().ok().and_then(form_encoded_basic);
     let (header_id, secret) =
         pair.ok_or_else(|| invalid_client("the Authorization header is not Basic credentials"))?;
     if id.is_some_and(|id| id != header_id) {
@@ -131,11 +120,9 @@ fn credentials(headers: &HeaderMap, form: &Parameters) -> Result<(String, String
 }
 
 /// Basic credentials, both parts encoded as in a form (RFC 6749, section 2.3.1).
-fn basic(header: &str) -> Option<(String, String)> {
-    let (scheme, encoded) = header.split_once(' ')?;
-    let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded.trim()).ok()?).ok()?;
-    let (id, secret) = decoded.split_once(':').filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
-    Some((form_decoded(id)?, form_decoded(secret)?))
+fn form_encoded_basic(header: &str) -> Option<(String, String)> {
+    let (id, secret) = basic::decode(header)?;
+    Some((form_decoded(&id)?, form_decoded(secret.reveal())?))
 }
 
 fn form_decoded(text: &str) -> Option<String> {
@@ -148,8 +135,7 @@ fn refuse(code: &'static str, message: &str) -> Refusal {
 }
 
 fn invalid_client(message: &str) -> Refusal {
-    Refusal::new(StatusCode::UNAUTHORIZED, "invalid_client", message)
-        .header(WWW_AUTHENTICATE, "Basic realm=\"dipper\", charset=\"UTF-8\"")
+    Refusal::new(StatusCode::UNAUTHORIZED, "invalid_client", message).header(WWW_AUTHENTICATE, basic::CHALLENGE)
 }
 
 fn embedded(app: &App) -> Result<&Issuer, Refusal> {
@@ -198,16 +184,17 @@ pub async fn metadata(State(app): State<App>) -> Result<Json<Value>, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+
     use super::*;
 
     #[test]
     fn basic_credentials_are_form_encoded() {
         let header = |text: &str| format!("Basic {}", BASE64_STANDARD.encode(text));
         let pair = |id: &str, secret: &str| Some((id.to_owned(), secret.to_owned()));
-        assert_eq!(basic(&header("one:two")), pair("one", "two"));
-        assert_eq!(basic(&header("a%3Ab:c+d%2B:")), pair("a:b", "c d+:"));
-        assert_eq!(basic(&header("alone")), None);
-        assert_eq!(basic("Bearer abc"), None);
-        assert_eq!(basic("Basic ###"), None);
+        assert_eq!(form_encoded_basic(&header("one:two")), pair("one", "two"));
+        assert_eq!(form_encoded_basic(&header("a%3Ab:c+d%2B:")), pair("a:b", "c d+:"));
+        assert_eq!(form_encoded_basic(&header("alone")), None);
     }
 }
