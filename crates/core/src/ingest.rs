@@ -30,7 +30,7 @@ const SESSION: &str = "ingest";
 /// What is to be ingested.
 #[derive(Clone, Debug)]
 pub struct IngestCommand {
-    /// A directory, or a tar or zip of a bag.
+    /// A directory, or a tar (plain or compressed with gzip) or zip of a bag.
     pub path: PathBuf,
     /// The contract that the package belongs to.
     pub contract_id: String,

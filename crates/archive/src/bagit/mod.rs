@@ -2,7 +2,7 @@
 //!
 //! A bag is a directory, or a tar or zip that holds it. The way of one through this folder:
 //!
-//! 1. `source.rs` (with `path.rs`) lists what is there, refuses what no bag may hold (links, devices, paths that
+//! 1. `source.rs` (with `path.rs` and `tar.rs`) lists what is there, refuses what no bag may hold (links, devices, paths that
 //!    lead elsewhere, archives that expand too far), and reads the tag files.
 //! 2. `tag_file.rs` reads `bagit.txt`, `bag-info.txt`, manifests and `fetch.txt`; `structure.rs` compares them with
 //!    each other and with the list.
@@ -19,6 +19,7 @@ mod source;
 mod structure;
 mod sums;
 mod tag_file;
+mod tar;
 
 pub use open::{FileReader, Kind, ReadError, Submission, open, validate};
 pub use report::{Finding, Problem, Report};

@@ -1,10 +1,10 @@
 //! Where a bag comes from: a directory, a tar or a zip. It is listed once, and then read once.
 //!
-//! Listing an archive reads headers and seeks over the payload. What no bag may hold is refused here, by name.
+//! Listing an archive reads headers and seeks over the payload, where it is not compressed as a whole. What no bag may hold is refused here, by name.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -13,12 +13,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use zip::ZipArchive;
 
 use super::path::refuse;
+use super::tar::Tar;
 use crate::storage::{EntryKind, LocalStorage, Storage};
 
 /// Small archives may expand to this many times the ratio, whatever their own size is.
 const RATIO_FLOOR_BYTES: u64 = 64 << 10;
-
-const BUFFER_BYTES: usize = 256 << 10;
 
 /// What is accepted from a directory or archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +26,8 @@ pub struct Limits {
     pub entries: u64,
     /// The greatest sum of the sizes of all files, expanded.
     pub bytes: u64,
-    /// How many times its own size a zip may expand to.
-    pub zip_ratio: u64,
+    /// How many times its own size a compressed archive may expand to.
+    pub expansion_ratio: u64,
     /// The greatest size of a manifest or another tag file that is read.
     pub tag_file_bytes: u64,
     /// Whether names may hold CR and LF, which BagIt allows. Other control characters are always refused.
@@ -40,10 +39,18 @@ impl Default for Limits {
         Limits {
             entries: 1_000_000,
             bytes: 16 << 40,
-            zip_ratio: 200,
+            expansion_ratio: 200,
             tag_file_bytes: 256 << 20,
             line_ends_in_names: false,
         }
+    }
+}
+
+impl Limits {
+    /// To how many bytes a compressed archive may expand.
+    pub(super) fn expanded(&self, path: &Path) -> io::Result<u64> {
+        let bytes = std::fs::metadata(path)?.len();
+        Ok(bytes.max(RATIO_FLOOR_BYTES).saturating_mul(self.expansion_ratio))
     }
 }
 
@@ -68,7 +75,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// It is a file, but neither a tar nor a zip.
-    #[error("{path:?} is neither a directory nor an uncompressed tar nor a zip")]
+    #[error("{path:?} is neither a directory nor a tar (plain or with gzip) nor a zip")]
     NotAnArchive {
         /// The file.
         path: PathBuf,
@@ -146,7 +153,7 @@ pub(super) struct Source {
 
 enum Body {
     Directory(LocalStorage),
-    Tar,
+    Tar(Tar),
     Zip,
 }
 
@@ -159,7 +166,7 @@ pub(super) struct Listing {
     /// The tag files that say something about the others, by path.
     pub(super) tag_files: HashMap<String, Vec<u8>>,
     /// The directory that holds the bag, with a `/` at its end; empty for none.
-    root: String,
+    pub(super) root: String,
     /// Where each file is in a zip.
     positions: Vec<usize>,
 }
@@ -191,7 +198,7 @@ impl Source {
         let mut collector = Collector::new(limits);
         match &self.body {
             Body::Directory(storage) => self.list_directory(storage, "", &mut collector)?,
-            Body::Tar => self.list_tar(&mut collector)?,
+            Body::Tar(tar) => tar.list(&self.path, limits, &mut collector)?,
             Body::Zip => self.list_zip(limits, &mut collector)?,
         }
         collector.finish(&self.path, self.is_archive())
@@ -201,7 +208,7 @@ impl Source {
     pub(super) fn read(&self, listing: &Listing, visit: Visit<'_>) -> io::Result<()> {
         match &self.body {
             Body::Directory(storage) => read_directory(storage, listing, visit),
-            Body::Tar => self.read_tar(listing, visit),
+            Body::Tar(tar) => tar.read(&self.path, listing, visit),
             Body::Zip => self.read_zip(listing, visit),
         }
     }
@@ -240,30 +247,6 @@ impl Source {
         Ok(())
     }
 
-    fn list_tar(&self, collector: &mut Collector<'_>) -> Result<(), OpenError> {
-        let file = File::open(&self.path).map_err(|error| self.io(error))?;
-        let mut archive = tar::Archive::new(file);
-        for entry in archive.entries_with_seek().map_err(|error| self.io(error))? {
-            let entry = entry.map_err(|error| self.malformed(&error))?;
-            let Some((path, is_file)) = tar_path(&entry)? else { continue };
-            if !is_file {
-                collector.directory(path)?;
-                continue;
-            }
-            let tag_file = collector.file(path, entry.size(), 0)?.map(str::to_owned);
-            if let Some(path) = tag_file {
-                collector.tag_file(path, entry).map_err(|error| self.malformed(&error))?;
-            }
-        }
-        // A tar that was cut off in its last file has all headers.
-        let mut file = archive.into_inner();
-        let end = file.seek(SeekFrom::End(0)).map_err(|error| self.io(error))?;
-        if end % 512 != 0 || end < collector.bytes {
-            return Err(self.malformed(&"it is cut off"));
-        }
-        Ok(())
-    }
-
     fn list_zip(&self, limits: &Limits, collector: &mut Collector<'_>) -> Result<(), OpenError> {
         let mut archive = self.open_zip().map_err(|error| self.malformed(&error))?;
         if archive.has_duplicate_names() {
@@ -272,8 +255,7 @@ impl Source {
         if archive.has_overlapping_files().map_err(|error| self.malformed(&error))? {
             return Err(self.malformed(&"entries share the same bytes"));
         }
-        let archive_bytes = std::fs::metadata(&self.path).map_err(|error| self.io(error))?.len();
-        let ratio_limit = archive_bytes.max(RATIO_FLOOR_BYTES).saturating_mul(limits.zip_ratio);
+        let ratio_limit = limits.expanded(&self.path).map_err(|error| self.io(error))?;
         for index in 0..archive.len() {
             let entry = archive.by_index_data(index).map_err(|error| self.malformed(&error))?;
             let name = entry.name().map_err(|error| self.malformed(&error))?.into_owned();
@@ -305,23 +287,6 @@ impl Source {
         Ok(ZipArchive::new(BufReader::new(File::open(&self.path)?))?)
     }
 
-    fn read_tar(&self, listing: &Listing, visit: Visit<'_>) -> io::Result<()> {
-        let changed = || io::Error::other("the archive changed while it was read");
-        let reader = BufReader::with_capacity(BUFFER_BYTES, File::open(&self.path)?);
-        let mut archive = tar::Archive::new(reader);
-        let mut files = listing.files.iter();
-        for entry in archive.entries()? {
-            let mut entry = entry?;
-            let Some((path, true)) = tar_path(&entry).map_err(io::Error::other)? else { continue };
-            let file = files.next().ok_or_else(changed)?;
-            if path.strip_prefix(&listing.root) != Some(&file.path) || entry.size() != file.size {
-                return Err(changed());
-            }
-            visit(file, &mut entry)?;
-        }
-        if files.next().is_some() { Err(changed()) } else { Ok(()) }
-    }
-
     fn read_zip(&self, listing: &Listing, visit: Visit<'_>) -> io::Result<()> {
         let mut archive = self.open_zip()?;
         for (file, index) in listing.files.iter().zip(&listing.positions) {
@@ -342,30 +307,7 @@ fn archive_kind(path: &Path) -> io::Result<Option<Body>> {
     if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
         return Ok(Some(Body::Zip));
     }
-    // Old tars have no magic, but all have a checksum; an empty one is zeros.
-    let Ok(block) = <[u8; 512]>::try_from(start) else { return Ok(None) };
-    let header = tar::Header::from_byte_slice(&block);
-    let sum = |(at, byte): (usize, &u8)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) };
-    let is_tar = header.cksum().is_ok_and(|checksum| checksum == block.iter().enumerate().map(sum).sum::<u32>());
-    Ok(is_tar.then_some(Body::Tar))
-}
-
-/// The path of a tar entry and whether it is a file; `None` for what is neither file nor directory but harmless.
-fn tar_path<R: Read>(entry: &tar::Entry<'_, R>) -> Result<Option<(String, bool)>, OpenError> {
-    let bytes = entry.path_bytes();
-    let lossy = || String::from_utf8_lossy(&bytes).into_owned();
-    let is_file = match entry.header().entry_type() {
-        tar::EntryType::Regular | tar::EntryType::Continuous => true,
-        tar::EntryType::Directory => false,
-        tar::EntryType::XGlobalHeader => return Ok(None),
-        _ => return Err(OpenError::EntryKind { entry: lossy() }),
-    };
-    let Ok(path) = std::str::from_utf8(&bytes) else {
-        return Err(OpenError::Path { entry: lossy(), reason: "it is not UTF-8" });
-    };
-    // The oldest tars mark a directory by the end of its name only.
-    let is_file = is_file && !path.ends_with('/');
-    Ok(Some((path.trim_end_matches('/').trim_start_matches("./").to_owned(), is_file)))
+    Ok(Tar::recognise(&start).map(Body::Tar))
 }
 
 fn read_directory(storage: &LocalStorage, listing: &Listing, visit: Visit<'_>) -> io::Result<()> {
@@ -401,14 +343,15 @@ impl Read for Unopened {
 }
 
 /// Collects a listing and refuses what may not be in it.
-struct Collector<'a> {
+pub(super) struct Collector<'a> {
     limits: &'a Limits,
     files: Vec<FileEntry>,
     positions: Vec<usize>,
     directories: HashSet<String>,
     tag_files: HashMap<String, Vec<u8>>,
     entries: u64,
-    bytes: u64,
+    /// The sizes of all files, added up.
+    pub(super) bytes: u64,
 }
 
 impl<'a> Collector<'a> {
@@ -435,7 +378,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    fn directory(&mut self, path: String) -> Result<(), OpenError> {
+    pub(super) fn directory(&mut self, path: String) -> Result<(), OpenError> {
         let path = path.trim_start_matches("./");
         if matches!(path, "" | ".") {
             return Ok(());
@@ -446,7 +389,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Adds a file; gives its path when its content is wanted as a tag file.
-    fn file(&mut self, path: String, size: u64, position: usize) -> Result<Option<&str>, OpenError> {
+    pub(super) fn file(&mut self, path: String, size: u64, position: usize) -> Result<Option<&str>, OpenError> {
         let path = match path.strip_prefix("./") {
             Some(rest) => rest.trim_start_matches("./").to_owned(),
             None => path,
@@ -462,7 +405,7 @@ impl<'a> Collector<'a> {
         Ok(wanted.filter(|path| is_tag_file(path) && size <= self.limits.tag_file_bytes))
     }
 
-    fn tag_file(&mut self, path: String, reader: impl Read) -> io::Result<()> {
+    pub(super) fn tag_file(&mut self, path: String, reader: impl Read) -> io::Result<()> {
         let mut bytes = Vec::new();
         reader.take(self.limits.tag_file_bytes).read_to_end(&mut bytes)?;
         self.tag_files.insert(path, bytes);

@@ -3,11 +3,11 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use dipper_archive::bagit::{Limits, OpenError, Submission, open};
+use dipper_archive::bagit::{Limits, OpenError, Submission, open, validate};
 use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
 
-use crate::bagit_support::{Bag, SHAPES, Shape, TarEntry, names, tar_of};
+use crate::bagit_support::{Bag, SHAPES, Shape, TarEntry, gzip, names, tar_of};
 
 fn write(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
     let work = tempfile::tempdir().expect("a directory");
@@ -134,10 +134,12 @@ fn what_is_no_archive_of_one_bag() {
     let two = open_tar(&[file("bag/bagit.txt"), file("other/bagit.txt")]);
     assert!(matches!(two, Err(OpenError::BesideTheBag { .. })));
     let long = [b'x'; 4096];
-    for bytes in [&b""[..], b"x", &long, b"\x1f\x8b\x08\0", &[0; 1024]] {
+    for bytes in [&b""[..], b"x", &long, &[0; 1024]] {
         let (_work, path) = write("a", bytes);
         assert!(matches!(open(&path, &Limits::default()), Err(OpenError::NotAnArchive { .. })));
     }
+    let (_work, path) = write("a", b"\x1f\x8b\x08\0");
+    assert!(matches!(open(&path, &Limits::default()), Err(OpenError::Archive { .. })));
     assert!(matches!(open(Path::new("/nowhere/at/all"), &Limits::default()), Err(OpenError::Io { .. })));
 }
 
@@ -162,15 +164,21 @@ fn archives_that_were_cut_off() {
 }
 
 #[test]
-fn a_damaged_zip_is_reported_with_the_file() {
+fn a_damaged_archive_is_never_taken_for_the_bag() {
+    for shape in [Shape::Zip, Shape::TarGz] {
+        damaged_is_not_taken(shape);
+    }
+}
+
+fn damaged_is_not_taken(shape: Shape) {
     let bag = Bag::sound("1.0");
-    let (_work, path) = bag.lay_out(Shape::Zip);
-    let bytes = std::fs::read(&path).expect("a zip");
+    let (_work, path) = bag.lay_out(shape);
+    let bytes = std::fs::read(&path).expect("an archive");
     // Short texts are stored or deflated so that a flipped byte cannot stay unnoticed.
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x10;
-        let (_work, path) = write("a.zip", &damaged);
+        let (_work, path) = write("a", &damaged);
         let Ok(submission) = open(&path, &Limits::default()) else { continue };
         let taken = std::sync::Mutex::new(std::collections::BTreeMap::new());
         let report = submission.read(&[], &|file| {
@@ -189,8 +197,22 @@ fn a_damaged_zip_is_reported_with_the_file() {
                     .map(|(path, bytes)| (path.clone(), bytes.clone()))
                     .collect::<Vec<_>>()
             };
-            assert_eq!(payload(&taken), payload(&bag.0), "byte {at}");
+            assert_eq!(payload(&taken), payload(&bag.0), "{shape:?}, byte {at}");
         }
+    }
+}
+
+#[test]
+fn a_compressed_tar_that_is_cut_off_is_never_valid() {
+    let (_work, path) = Bag::sound("1.0").lay_out(Shape::TarGz);
+    let bytes = std::fs::read(&path).expect("a tar");
+    let valid = |bytes: &[u8]| {
+        let (_work, path) = write("a.tgz", bytes);
+        validate(&path, &Limits::default()).is_ok_and(|report| report.is_valid())
+    };
+    assert!(valid(&bytes));
+    for length in 0..bytes.len() {
+        assert!(!valid(&bytes[..length]), "cut off after {length}");
     }
 }
 
@@ -218,7 +240,13 @@ fn bombs() {
     };
     let (_work, path) = write("bomb.zip", &zeros(64 << 20));
     assert!(matches!(open(&path, &Limits::default()), Err(OpenError::TooLarge { .. })));
-    let limits = Limits { zip_ratio: 2000, ..Limits::default() };
+    let limits = Limits { expansion_ratio: 2000, ..Limits::default() };
+    assert!(open(&path, &limits).is_ok());
+
+    let entry = TarEntry::file("bag/data/zeros", &vec![0; 64 << 20]);
+    let (_work, path) = write("bomb.tgz", &gzip(&tar_of(&[TarEntry::file("bag/bagit.txt", b""), entry])));
+    assert!(matches!(open(&path, &Limits::default()), Err(OpenError::TooLarge { .. })));
+    let limits = Limits { expansion_ratio: 2000, ..Limits::default() };
     assert!(open(&path, &limits).is_ok());
 
     // A zip whose directory says less than what it expands to.

@@ -25,10 +25,12 @@ pub(crate) enum Shape {
     Tar,
     /// A tar made with `tar -C bag -cf bag.tar .`, with the bag at its top.
     FlatTar,
+    /// A tar with one top directory, compressed with gzip.
+    TarGz,
     Zip,
 }
 
-pub(crate) const SHAPES: [Shape; 4] = [Shape::Directory, Shape::Tar, Shape::FlatTar, Shape::Zip];
+pub(crate) const SHAPES: [Shape; 5] = [Shape::Directory, Shape::Tar, Shape::FlatTar, Shape::TarGz, Shape::Zip];
 
 impl Bag {
     /// A bag with a payload of two files, `md5` and `sha256` manifests and tag manifests.
@@ -92,12 +94,13 @@ impl Bag {
                 }
                 work.path().join("bag")
             }
-            Shape::Tar | Shape::FlatTar => {
-                let prefix = if shape == Shape::Tar { "bag/" } else { "./" };
+            Shape::Tar | Shape::FlatTar | Shape::TarGz => {
+                let prefix = if shape == Shape::FlatTar { "./" } else { "bag/" };
                 let mut entries = vec![TarEntry::directory(prefix)];
                 entries.extend(self.0.iter().map(|(path, bytes)| TarEntry::file(&format!("{prefix}{path}"), bytes)));
                 let path = work.path().join("bag.tar");
-                std::fs::write(&path, tar_of(&entries)).expect("a tar");
+                let bytes = tar_of(&entries);
+                std::fs::write(&path, if shape == Shape::TarGz { gzip(&bytes) } else { bytes }).expect("a tar");
                 path
             }
             Shape::Zip => {
@@ -160,6 +163,12 @@ pub(crate) fn tar_of(entries: &[TarEntry]) -> Vec<u8> {
     }
     bytes.resize(bytes.len() + 1024, 0);
     bytes
+}
+
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).expect("compressed");
+    encoder.finish().expect("compressed")
 }
 
 /// The names of the findings, as `file: Problem`.

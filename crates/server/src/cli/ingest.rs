@@ -16,7 +16,7 @@ use super::{bar, interrupt};
 pub(crate) struct IngestArguments {
     #[command(flatten)]
     local: LocalArguments,
-    /// A directory, a bag in a directory, or a tar or zip of a bag
+    /// A directory, a bag in a directory, or a tar, tar.gz or zip of a bag
     path: PathBuf,
     /// The contract that the package belongs to
     #[arg(long)]
