@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use crate::config::Settings;
 use crate::dialect::dps;
+use crate::http::https::HttpsOnly;
 use crate::http::limit::{ByAddress, RateLimit};
 use crate::http::refusal::Shapes;
 use crate::http::{self, Common, download, health, openapi};
@@ -135,6 +136,11 @@ impl App {
                 ("/oauth2".to_owned(), issuer::SHAPE),
                 (settings.dps.base_path.clone(), dps::SHAPE),
             ]),
+            https: HttpsOnly {
+                insecure_http: settings.server.insecure_http,
+                public_url: self.public_url().into(),
+                paths: Arc::default(),
+            },
             limit: ByAddress {
                 limit: self.0.gate.limit.clone(),
                 except: Arc::new(vec![

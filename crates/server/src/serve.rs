@@ -19,7 +19,9 @@ use url::Url;
 
 use crate::app::{App, Parts};
 use crate::config::Settings;
+use crate::http::https;
 use crate::http::listener::{self, Patience};
+use crate::http::tls::Tls;
 use crate::metrics::Metrics;
 use crate::signin::password::Passwords;
 use crate::work::{self, Background};
@@ -27,6 +29,8 @@ use crate::work::{self, Background};
 /// A server that has its address and its data, and does nothing yet.
 pub struct Server {
     listener: TcpListener,
+    tls: Option<Tls>,
+    redirecting: Option<TcpListener>,
     app: App,
     notifier: Notifier,
     installation: Arc<Installation>,
@@ -37,6 +41,10 @@ pub struct Server {
 pub struct Serving {
     /// The address that it listens on.
     pub addr: SocketAddr,
+    /// Whether it speaks TLS there.
+    pub tls: bool,
+    /// The address on which it sends plain http to https, if it does.
+    pub redirect_addr: Option<SocketAddr>,
     /// The address at which its metrics are shown, if they are.
     pub metrics_addr: Option<SocketAddr>,
     task: JoinHandle<()>,
@@ -55,6 +63,14 @@ impl Server {
         let listen = settings.server.listen;
         let listener = TcpListener::bind(listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {listen} (server.listen)"))?;
+        let tls = settings.tls.files().map(|(certificate, key)| Tls::open(certificate, key)).transpose()?;
+        let redirecting = match settings.tls.redirect_address() {
+            None => None,
+            Some(listen) => {
+                let bound = TcpListener::bind(listen).await;
+                Some(bound.with_context(|| format!("cannot listen on {listen} (tls.redirect_listen)"))?)
+            }
+        };
         let public_url = settings.public_url(listener.local_addr().context("the listener has no address")?);
         let base = Url::parse(&public_url).with_context(|| format!("{public_url} (server.public_url)"))?;
         let metrics = Metrics::bind(settings.metrics.address()).await?;
@@ -62,7 +78,7 @@ impl Server {
         let passwords = Arc::new(Passwords::new(Clients::new(installation.database.clone())?)?);
         let intake = Intake::new(installation.clone(), links);
         let app = App::new(settings, Parts { public_url, intake, passwords })?;
-        Ok(Server { listener, app, notifier, installation, metrics })
+        Ok(Server { listener, tls, redirecting, app, notifier, installation, metrics })
     }
 
     /// The installation, for what is not asked over HTTP.
@@ -104,12 +120,23 @@ impl Server {
         if let Some(showing) = showing {
             beside.spawn(showing.finished());
         }
-        tracing::info!(%addr, public_url = self.app.public_url(), "listening");
+        let redirect_addr = self.redirecting.as_ref().map(TcpListener::local_addr).transpose()?;
+        if let Some(redirecting) = self.redirecting {
+            let router = https::redirecting(self.app.public_url());
+            beside.spawn(listener::run(redirecting, None, router, patience, shutdown.clone()));
+        }
+        let acceptor = self.tls.as_ref().map(Tls::acceptor);
+        let tls = acceptor.is_some();
+        if let Some(tls) = self.tls {
+            beside.spawn(tls.watch(shutdown.clone()));
+        }
+        let redirect_port = redirect_addr.map(|addr| addr.port());
+        tracing::info!(%addr, tls, redirect_port, public_url = self.app.public_url(), "listening");
         let task = tokio::spawn(async move {
-            listener::run(self.listener, router, patience, shutdown).await;
+            listener::run(self.listener, acceptor, router, patience, shutdown).await;
             work::finish(beside, &self.installation).await;
         });
-        Ok(Serving { addr, metrics_addr, task })
+        Ok(Serving { addr, tls, redirect_addr, metrics_addr, task })
     }
 }
 

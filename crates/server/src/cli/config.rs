@@ -33,9 +33,12 @@ pub(crate) fn run(arguments: ConfigArguments, output: Output) -> anyhow::Result<
 
 fn check(local: &LocalArguments, output: Output) -> anyhow::Result<()> {
     let problems = match Settings::load(&local.sources(Vec::new())?) {
-        Ok(_) => return output.result(&json!({ "valid": true, "problems": [] }), "the settings are valid\n"),
+        Ok(settings) => settings.check_files(),
         Err(error) => error.0,
     };
+    if problems.is_empty() {
+        return output.result(&json!({ "valid": true, "problems": [] }), "the settings are valid\n");
+    }
     let listed: Vec<Value> =
         problems.iter().map(|problem| json!({ "key": problem.key, "message": problem.message })).collect();
     let text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();

@@ -31,8 +31,9 @@ pub(crate) async fn run(arguments: ServeArguments, output: Output) -> anyhow::Re
     let shutdown = interrupt::watch("stopping: running answers and steps are finished; again to stop at once")?;
     let serving = serve::serve(settings, shutdown).await?;
     // Scripts wait for this line: it comes once connections are taken.
-    let url = url(serving.addr);
-    let metrics = serving.metrics_addr.map(|addr| format!("{}/metrics", self::url(addr)));
+    let scheme = if serving.tls { "https" } else { "http" };
+    let url = url(scheme, serving.addr);
+    let metrics = serving.metrics_addr.map(|addr| format!("{}/metrics", self::url("http", addr)));
     let told = metrics.iter().map(|metrics| format!("metrics at {metrics}\n"));
     let told: String = std::iter::once(format!("listening on {url}\n")).chain(told).collect();
     output.result(&json!({ "listening": url, "metrics": metrics }), &told)?;
@@ -42,6 +43,7 @@ pub(crate) async fn run(arguments: ServeArguments, output: Output) -> anyhow::Re
 }
 
 /// The address under which a server can be reached from this machine.
-pub(super) fn url(bound: SocketAddr) -> String {
-    if bound.ip().is_unspecified() { format!("http://localhost:{}", bound.port()) } else { format!("http://{bound}") }
+pub(super) fn url(scheme: &str, bound: SocketAddr) -> String {
+    let localhost = || format!("{scheme}://localhost:{}", bound.port());
+    if bound.ip().is_unspecified() { localhost() } else { format!("{scheme}://{bound}") }
 }

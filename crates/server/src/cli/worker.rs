@@ -26,7 +26,7 @@ pub(crate) async fn run(arguments: WorkerArguments, output: Output) -> anyhow::R
     let shutdown = interrupt::watch("stopping: running steps are finished; again to stop at once")?;
     let working = work::work(settings, shutdown).await?;
     // Scripts wait for this line.
-    let metrics = working.metrics_addr.map(|addr| format!("{}/metrics", serve::url(addr)));
+    let metrics = working.metrics_addr.map(|addr| format!("{}/metrics", serve::url("http", addr)));
     let mut told = format!("working as {}\n", working.name);
     if let Some(metrics) = &metrics {
         told.push_str(&format!("metrics at {metrics}\n"));

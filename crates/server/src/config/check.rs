@@ -1,15 +1,19 @@
 //! What a type cannot say about the settings. All problems are told at once.
 
+use std::path::Path;
+
 use url::Url;
 
 use super::core::MAX_WEIGHT;
 use super::{Problem, Settings, StoreLinks};
+use crate::http::tls::Tls;
 
 impl Settings {
     /// Everything that is wrong with these settings; empty when they can be used.
     pub fn check(&self) -> Vec<Problem> {
         let mut found = Found(Vec::new());
         self.check_server(&mut found);
+        self.check_tls(&mut found);
         self.check_database(&mut found);
         self.check_issuer(&mut found);
         self.check_work(&mut found);
@@ -18,6 +22,13 @@ impl Settings {
         self.check_share(&mut found);
         self.check_names(&mut found);
         found.0
+    }
+
+    /// What is wrong with files that are read when the server starts. Commands that do not listen need not see them.
+    pub fn check_files(&self) -> Vec<Problem> {
+        let Some((certificate, key)) = self.tls.files() else { return Vec::new() };
+        let problem = Tls::open(certificate, key).err();
+        problem.into_iter().map(|error| Problem { key: error.setting.to_owned(), message: error.reason }).collect()
     }
 
     fn check_server(&self, found: &mut Found) {
@@ -40,6 +51,27 @@ impl Settings {
             &format!("{:?} is not an address with a port such as 127.0.0.1:9464", metrics.listen),
         );
         found.range("server.rate_limit_burst", server.rate_limit_burst.into(), 1, u32::MAX.into());
+    }
+
+    fn check_tls(&self, found: &mut Found) {
+        let (tls, public_url) = (&self.tls, &self.server.public_url);
+        let set = |path: &Path| !path.as_os_str().is_empty();
+        found.unless(!set(&tls.key) || set(&tls.certificate), "tls.certificate", "name the file, or leave out tls.key");
+        found.unless(!set(&tls.certificate) || set(&tls.key), "tls.key", "name the file, or leave out tls.certificate");
+        let on = tls.files().is_some();
+        let plain = public_url.starts_with("http://");
+        found.unless(!(on && plain), "server.public_url", "must begin with https://, as [tls] is set");
+        if tls.redirect_listen.is_empty() {
+            return;
+        }
+        let message = format!("{:?} is not an address with a port such as 0.0.0.0:80", tls.redirect_listen);
+        found.unless(tls.redirect_address().is_some(), "tls.redirect_listen", &message);
+        let leads_somewhere = on && public_url.starts_with("https://");
+        found.unless(
+            leads_somewhere,
+            "tls.redirect_listen",
+            "needs tls.certificate, tls.key, and a server.public_url with https:// to lead to",
+        );
     }
 
     fn check_database(&self, found: &mut Found) {
@@ -251,6 +283,31 @@ mod tests {
         assert!(keys(&settings).is_empty());
         settings.delivery_s3.checksum = "crc32".to_owned();
         assert_eq!(keys(&settings), ["delivery_s3.checksum"]);
+    }
+
+    #[test]
+    fn tls_needs_both_files_and_an_address_that_clients_reach_by_https() {
+        let keys = |changes: &[(&str, &str)]| -> Vec<String> {
+            let overrides = changes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            let loaded = Settings::load(&Sources { overrides, ..Sources::default() });
+            loaded.err().map_or_else(Vec::new, |error| error.0.into_iter().map(|problem| problem.key).collect())
+        };
+        let (certificate, key) = (("tls.certificate", "chain.pem"), ("tls.key", "key.pem"));
+        let (plain, secure) =
+            (("server.public_url", "http://dipper.example.org"), ("server.public_url", "https://dipper.example.org"));
+        let redirect = ("tls.redirect_listen", "0.0.0.0:80");
+        for (changes, expected) in [
+            (&[certificate, key][..], &[][..]),
+            (&[certificate], &["tls.key"]),
+            (&[key], &["tls.certificate"]),
+            (&[certificate, key, secure, redirect], &[]),
+            (&[certificate, key, plain], &["server.public_url"]),
+            (&[certificate, key, redirect], &["tls.redirect_listen"]),
+            (&[secure, redirect], &["tls.redirect_listen"]),
+            (&[certificate, key, secure, ("tls.redirect_listen", "80")], &["tls.redirect_listen"]),
+        ] {
+            assert_eq!(keys(changes), expected, "{changes:?}");
+        }
     }
 
     #[test]

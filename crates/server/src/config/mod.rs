@@ -29,6 +29,8 @@ pub struct Settings {
     pub data_directory: PathBuf,
     /// The listener.
     pub server: ServerSettings,
+    /// TLS in the listener.
+    pub tls: TlsSettings,
     /// The catalogue.
     pub database: DatabaseSettings,
     /// The keys.
@@ -85,6 +87,33 @@ pub struct ServerSettings {
     pub rate_limit_per_second: u32,
     /// Requests of one client at once.
     pub rate_limit_burst: u32,
+    /// Whether a proxy in front ends TLS, so that credentials may come in plain http.
+    pub insecure_http: bool,
+}
+
+/// TLS in the listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// The file with the certificates; empty for no TLS.
+    pub certificate: PathBuf,
+    /// The file with the key of the first of them.
+    pub key: PathBuf,
+    /// The address and port on which plain http is sent to https; empty for none.
+    pub redirect_listen: String,
+}
+
+impl TlsSettings {
+    /// The files with the certificates and with the key, if the listener speaks TLS.
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        let set = !self.certificate.as_os_str().is_empty() && !self.key.as_os_str().is_empty();
+        set.then_some((&self.certificate, &self.key))
+    }
+
+    /// The address on which plain http is sent to https, if there is one.
+    pub fn redirect_address(&self) -> Option<SocketAddr> {
+        self.redirect_listen.parse().ok()
+    }
 }
 
 /// The catalogue.
@@ -412,9 +441,10 @@ impl Settings {
 
     /// How clients reach this server when it listens on `bound`, without a slash at the end.
     pub fn public_url(&self, bound: SocketAddr) -> String {
+        let scheme = if self.tls.files().is_some() { "https" } else { "http" };
         match self.server.public_url.trim_end_matches('/') {
-            "" if bound.ip().is_unspecified() => format!("http://localhost:{}", bound.port()),
-            "" => format!("http://{bound}"),
+            "" if bound.ip().is_unspecified() => format!("{scheme}://localhost:{}", bound.port()),
+            "" => format!("{scheme}://{bound}"),
             url => url.to_owned(),
         }
     }

@@ -8,10 +8,12 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -34,13 +36,28 @@ pub struct Patience {
     pub connections: usize,
 }
 
+/// How a request came, found among its extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// In plain http.
+    Plain,
+    /// Encrypted, up to this process.
+    Tls,
+}
+
 /// Serves until `shutdown` is cancelled, then lets running answers finish up to the deadline.
-pub async fn run(listener: TcpListener, router: Router, patience: Patience, shutdown: CancellationToken) {
+pub async fn run(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    patience: Patience,
+    shutdown: CancellationToken,
+) {
     let connections = Arc::new(Semaphore::new(patience.connections));
     let graceful = GracefulShutdown::new();
-    let builder = builder(patience);
     // Cancelled when the deadline has passed: whatever still runs is dropped.
     let abandon = CancellationToken::new();
+    let host = Host { router, tls, builder: builder(patience), patience, shutdown: shutdown.clone() };
     loop {
         let accepted = tokio::select! {
             biased;
@@ -48,21 +65,10 @@ pub async fn run(listener: TcpListener, router: Router, patience: Patience, shut
             accepted = accept(&listener, &connections) => accepted,
         };
         let Some((stream, peer, permit)) = accepted else { continue };
-        let service = router.clone().map_request(move |mut request: Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(Peer(peer)));
-            request.map(axum::body::Body::new)
-        });
-        let stream = TokioIo::new(StallGuard::new(stream, patience.stall));
-        let connection = builder.serve_connection(stream, TowerToHyperService::new(service)).into_owned();
-        let connection = graceful.watch(connection);
-        let abandon = abandon.clone();
+        let (host, watcher, abandon) = (host.clone(), graceful.watcher(), abandon.clone());
         tokio::spawn(async move {
             tokio::select! {
-                ended = connection => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%peer, error = %error, "connection ended early");
-                    }
-                }
+                () = host.receive(stream, peer, watcher) => {}
                 () = abandon.cancelled() => tracing::warn!(%peer, "connection dropped at shutdown"),
             }
             drop(permit);
@@ -72,6 +78,51 @@ pub async fn run(listener: TcpListener, router: Router, patience: Patience, shut
     tokio::select! {
         () = graceful.shutdown() => {}
         () = tokio::time::sleep(patience.shutdown) => abandon.cancel(),
+    }
+}
+
+/// What connections are served with.
+#[derive(Clone)]
+struct Host {
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    builder: Builder<TokioExecutor>,
+    patience: Patience,
+    shutdown: CancellationToken,
+}
+
+impl Host {
+    async fn receive(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+        let stream = StallGuard::new(stream, self.patience.stall);
+        let Some(tls) = &self.tls else {
+            return self.serve(stream, Transport::Plain, peer, watcher).await;
+        };
+        // In the task of the connection, so that nobody else waits for it.
+        let handshake = tokio::time::timeout(self.patience.head, tls.accept(stream));
+        let shaken = tokio::select! {
+            () = self.shutdown.cancelled() => return,
+            shaken = handshake => shaken,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.serve(stream, Transport::Tls, peer, watcher).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS connection came about"),
+            Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
+        }
+    }
+
+    async fn serve<S>(&self, stream: S, transport: Transport, peer: SocketAddr, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = self.router.clone().map_request(move |mut request: Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(Peer(peer)));
+            request.extensions_mut().insert(transport);
+            request.map(axum::body::Body::new)
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        if let Err(error) = watcher.watch(connection.into_owned()).await {
+            tracing::debug!(%peer, error = %error, "connection ended early");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod download;
 pub mod health;
+pub mod https;
 pub mod input;
 pub mod limit;
 pub mod listener;
@@ -10,6 +11,7 @@ pub mod range;
 pub mod refusal;
 pub mod routes;
 mod stall;
+pub mod tls;
 pub mod trace;
 
 use std::any::Any;
@@ -23,8 +25,10 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use https::{HttpsOnly, STRICT_TRANSPORT_SECURITY};
 use input::BodyLimit;
 use limit::ByAddress;
+use listener::Transport;
 use refusal::{Refusal, Shapes};
 
 /// What is done for every request.
@@ -32,6 +36,8 @@ use refusal::{Refusal, Shapes};
 pub struct Common {
     /// The error shapes of the contracts.
     pub shapes: Shapes,
+    /// What is not answered in plain http.
+    pub https: HttpsOnly,
     /// Counts requests.
     pub limit: ByAddress,
     /// How long a request may take up to the first byte of its answer.
@@ -41,7 +47,7 @@ pub struct Common {
 }
 
 /// Puts around all routes what is done for every request. Outermost first: request id and access line, headers,
-/// error shape, panics, rate limit, timeout.
+/// error shape, panics, https only, rate limit, timeout.
 pub fn wrap(router: Router, common: &Common) -> Router {
     router
         .fallback(async |request: Request| Refusal::not_found(format!("there is nothing at {}", request.uri().path())))
@@ -52,6 +58,7 @@ pub fn wrap(router: Router, common: &Common) -> Router {
         .layer(Extension(BodyLimit(common.max_body_bytes)))
         .layer(middleware::from_fn_with_state(common.timeout, limit_time))
         .layer(middleware::from_fn_with_state(common.limit.clone(), limit::limit_addresses))
+        .layer(middleware::from_fn_with_state(common.https.clone(), https::https_only))
         .layer(CatchPanicLayer::custom(refuse_panic))
         .layer(middleware::from_fn_with_state(common.shapes.clone(), refusal::shape_refusals))
         .layer(middleware::from_fn(secure))
@@ -86,7 +93,12 @@ async fn secure(request: Request, next: Next) -> Response {
         // Pages that need more say so themselves.
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     ];
+    let encrypted = request.extensions().get() == Some(&Transport::Tls);
     let mut response = next.run(request).await;
+    if encrypted {
+        let (name, value) = STRICT_TRANSPORT_SECURITY;
+        response.headers_mut().insert(name, value);
+    }
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }

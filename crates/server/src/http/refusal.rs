@@ -145,10 +145,13 @@ impl Shapes {
     }
 
     fn of(&self, path: &str) -> Shape {
-        let within =
-            |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        self.0.iter().find(|(prefix, _)| within(prefix)).map_or(GENERAL, |(_, shape)| *shape)
+        self.0.iter().find(|(prefix, _)| begins_with(path, prefix)).map_or(GENERAL, |(_, shape)| *shape)
     }
+}
+
+/// Whether a path is this one or lies below it.
+pub(super) fn begins_with(path: &str, beginning: &str) -> bool {
+    path.strip_prefix(beginning).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Writes every refusal in the shape of the contract that the path belongs to. An error that somebody else wrote,

@@ -83,7 +83,7 @@ impl Metrics {
         let router = Router::new().fallback(show).with_state(shown);
         let gathering = tokio::spawn(gather(self.handle, shutdown.clone()));
         let task = tokio::spawn(async move {
-            listener::run(self.listener, router, PATIENCE, shutdown).await;
+            listener::run(self.listener, None, router, PATIENCE, shutdown).await;
             if let Err(error) = gathering.await {
                 tracing::error!(%error, "gathering metrics ended in a panic");
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::routing::{get, post};
 use dipper_core::Role;
 use dipper_server::http::Common;
+use dipper_server::http::https::HttpsOnly;
 use dipper_server::http::limit::{ByAddress, RateLimit};
 use dipper_server::http::refusal::Shapes;
 use serde_json::Value;
@@ -107,6 +108,7 @@ async fn a_client_that_asks_too_much_does_not_stand_in_the_way_of_others() {
 async fn wrapped(router: axum::Router) -> String {
     let common = Common {
         shapes: Shapes::default(),
+        https: HttpsOnly { insecure_http: true, public_url: "".into(), paths: Arc::default() },
         limit: ByAddress { limit: Arc::new(RateLimit::new(0, 1)), except: Arc::default() },
         timeout: Duration::from_millis(200),
         max_body_bytes: 1000,

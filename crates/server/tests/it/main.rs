@@ -20,6 +20,7 @@ pub(crate) enum Engine {
 const ENGINE: Engine = Engine::Sqlite;
 
 mod archive_s3;
+mod authority;
 mod cli;
 mod cli_demo;
 mod cli_fetch;
@@ -57,6 +58,7 @@ mod store;
 mod storm;
 mod support;
 mod tidy;
+mod tls;
 mod tokens;
 mod traces;
 mod webhooks;

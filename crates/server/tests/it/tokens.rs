@@ -8,6 +8,7 @@ use axum::{Json, Router};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use dipper_core::Role;
+use dipper_server::http::https::HttpsOnly;
 use dipper_server::http::limit::{ByAddress, RateLimit};
 use dipper_server::http::refusal::Shapes;
 use dipper_server::http::{self, Common};
@@ -51,7 +52,8 @@ impl Guarded {
             .with_state(State(Gate { verifier, limit: limit.clone() }));
         let timeout = std::time::Duration::from_secs(30);
         let limit = ByAddress { limit, except: Arc::default() };
-        let common = Common { shapes: Shapes::default(), limit, timeout, max_body_bytes: 1000 };
+        let https = HttpsOnly { insecure_http: true, public_url: "".into(), paths: Arc::default() };
+        let common = Common { https, shapes: Shapes::default(), limit, timeout, max_body_bytes: 1000 };
         let router = http::wrap(router, &common);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
