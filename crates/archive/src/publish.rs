@@ -71,6 +71,14 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     sync_parent(from)
 }
 
+/// Renames a synced file to a name in place of whatever was there, and syncs both directories. Whoever has the old file
+/// open goes on reading that.
+pub fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_parent(to)?;
+    sync_parent(from)
+}
+
 /// Creates a directory and those above it that are missing, each synced into its parent.
 pub fn create_directories(path: &Path) -> io::Result<()> {
     if path.is_dir() {
@@ -80,6 +88,22 @@ pub fn create_directories(path: &Path) -> io::Result<()> {
         create_directories(parent)?;
     }
     match fs::create_dir(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// As [`create_directories`], but what is created is for its owner and group, and closed to everybody else.
+pub fn create_closed_directories(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_closed_directories(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o750).create(path) {
         Ok(()) => sync_parent(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),

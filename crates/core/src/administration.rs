@@ -41,7 +41,7 @@ pub struct AddedWebhook {
 #[derive(Debug, thiserror::Error)]
 pub enum AdministrationError {
     /// An identifier that would not survive in tokens, paths and file names.
-    #[error("{what} {id:?}: use 1 to 100 of the characters A-Z a-z 0-9 . _ - @")]
+    #[error("{what} {id:?}: use 1 to 100 of the characters A-Z a-z 0-9 . _ - @, and begin a contract with no dot")]
     Identifier {
         /// What it should identify.
         what: &'static str,
@@ -324,7 +324,9 @@ async fn new_hashed_secret() -> Result<(Secret, String)> {
 
 fn check_identifier(what: &'static str, id: &str) -> Result<()> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
-    if (1..=100).contains(&id.len()) && id.bytes().all(allowed) {
+    // A contract becomes the name of a directory.
+    let is_hidden = what == CONTRACT && id.starts_with('.');
+    if (1..=100).contains(&id.len()) && id.bytes().all(allowed) && !is_hidden {
         return Ok(());
     }
     Err(AdministrationError::Identifier { what, id: id.to_owned() })

@@ -62,6 +62,11 @@ impl DataDirectory {
         self.root.join("staging")
     }
 
+    /// The areas of contracts, unless the configuration names another place.
+    pub fn areas(&self) -> PathBuf {
+        self.root.join("areas")
+    }
+
     /// Keys, for the owner alone.
     pub fn keys(&self) -> PathBuf {
         keys_of(&self.root)

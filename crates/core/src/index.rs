@@ -1,16 +1,18 @@
 //! Rebuilding the catalogue from the storage root, and adopting a root that other OCFL software made.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dipper_archive::ocfl::{self, Objects};
 use tokio::sync::mpsc;
 
 use crate::db::events::Event;
-use crate::db::packages::{Package, PackageState, Version};
-use crate::db::{DatabaseError, Transaction, contracts, events, packages};
+use crate::db::identifiers::Names;
+use crate::db::packages::{Package, PackageState};
+use crate::db::{DatabaseError, Transaction, contracts, events, identifiers, packages};
+use crate::identifier;
 use crate::installation::Installation;
-use crate::register;
+use crate::register::{self, Described};
 use crate::time::Timestamp;
 
 /// How many packages are written to the catalogue at a time.
@@ -51,7 +53,7 @@ pub enum IndexError {
 
 /// What the walk found in one object root.
 enum Found {
-    Package(Box<(Package, Vec<Version>)>),
+    Package(Box<Described>),
     Foreign,
     Unreadable(String, String),
     Archived(String),
@@ -60,7 +62,7 @@ enum Found {
 impl Found {
     fn contract_id(&self) -> Option<&str> {
         match self {
-            Found::Package(described) => Some(&described.0.contract_id),
+            Found::Package(described) => Some(&described.package.contract_id),
             Found::Foreign | Found::Unreadable(..) | Found::Archived(_) => None,
         }
     }
@@ -68,7 +70,7 @@ impl Found {
     /// Where it is, of what has a record in the catalogue.
     fn location(&self) -> &str {
         match self {
-            Found::Package(described) => &described.0.location,
+            Found::Package(described) => &described.package.location,
             Found::Unreadable(path, _) | Found::Archived(path) => path,
             Found::Foreign => "",
         }
@@ -134,11 +136,12 @@ fn describe_all(
     sender: &mpsc::Sender<Found>,
 ) -> Result<(), ocfl::Error> {
     let now = installation.clock.now();
+    let node = &installation.settings.node;
     let next = || objects.lock().unwrap_or_else(PoisonError::into_inner).next();
     while let Some(path) = next() {
         let path = path?;
-        let described =
-            installation.archive.object_at(&path).and_then(|object| register::describe(&object, foreign_contract, now));
+        let object = installation.archive.object_at(&path);
+        let described = object.and_then(|object| register::describe(&object, foreign_contract, node, now));
         let found = match described {
             Ok(Some(described)) => Found::Package(Box::new(described)),
             Ok(None) => Found::Foreign,
@@ -159,6 +162,7 @@ async fn store(
     report: &mut IndexReport,
 ) -> Result<(), DatabaseError> {
     let now = installation.clock.now();
+    raise_serials(installation, batch).await?;
     let mut transaction = installation.database.begin().await?;
     // In the order in which the catalogue's rows are locked.
     let contract_ids: BTreeSet<String> = batch.iter().filter_map(Found::contract_id).map(str::to_owned).collect();
@@ -169,9 +173,8 @@ async fn store(
     for found in batch.drain(..) {
         match found {
             Found::Package(described) => {
-                let (package, versions) = *described;
-                seen.insert(package.id.clone());
-                match put(&mut transaction, package, &versions, "package indexed", now).await? {
+                seen.insert(described.package.id.clone());
+                match put(&mut transaction, *described, "package indexed", now).await? {
                     Put::Added => report.added += 1,
                     Put::Changed => report.changed += 1,
                     Put::Same => {}
@@ -191,6 +194,25 @@ async fn store(
     transaction.commit().await
 }
 
+/// Has the counting of serial numbers go on after those that the batch brings.
+async fn raise_serials(installation: &Installation, batch: &[Found]) -> Result<(), DatabaseError> {
+    let mut greatest: BTreeMap<&str, u64> = BTreeMap::new();
+    for found in batch {
+        if let Found::Package(described) = found
+            && described.is_named
+            && let Some(parts) = identifier::parse(&described.package.identifier)
+            && !identifier::is_derived(parts.serial)
+        {
+            let serial = greatest.entry(parts.series).or_default();
+            *serial = parts.serial.max(*serial);
+        }
+    }
+    for (series, serial) in greatest {
+        identifiers::serial_raise(&installation.database, identifier::Parts { series, serial }).await?;
+    }
+    Ok(())
+}
+
 /// What writing a record changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Put {
@@ -203,12 +225,15 @@ pub(crate) enum Put {
 /// whether the package is damaged, and when it was verified.
 pub(crate) async fn put(
     transaction: &mut Transaction,
-    mut package: Package,
-    versions: &[Version],
+    described: Described,
     event_kind: &str,
     now: Timestamp,
 ) -> Result<Put, DatabaseError> {
+    let Described { mut package, versions, is_named } = described;
     let known = packages::get_locked(transaction, &package.id).await?;
+    let names = Names { identifier: package.identifier, urn: package.urn };
+    let names = identifiers::settle(transaction, &package.ocfl_id, &names, is_named).await?;
+    (package.identifier, package.urn) = (names.identifier, names.urn);
     if let Some(known) = &known {
         package.verified = known.verified;
         if known.state == PackageState::Damaged {
@@ -223,7 +248,7 @@ pub(crate) async fn put(
         }
     }
     contracts::add(transaction, &package.contract_id, now).await?;
-    packages::put(transaction, &package, versions).await?;
+    packages::put(transaction, &package, &versions).await?;
     let mut event = Event::new(event_kind, now);
     event.package_id = Some(package.id.clone());
     event.detail = format!("version {} at {}", package.head, package.location);

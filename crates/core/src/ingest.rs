@@ -13,22 +13,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dipper_archive::bagit::{self, FileReader, Limits, OpenError, ReadError, Report, Submission};
 use dipper_archive::digest::Digest;
 use dipper_archive::ocfl::{self, Draft, DraftOptions, Expected, Object, Start, StorageRoot, User, VersionRecord};
+use tokio::runtime::Handle;
 use tracing::info;
 
-use crate::db::packages::{Package, Version};
 use crate::db::{DatabaseError, contracts, ingests, packages};
 use crate::ids;
 use crate::index;
 use crate::installation::Installation;
 use crate::lease::Lease;
+use crate::naming::{self, NamingError};
 use crate::recovery;
-use crate::register;
+use crate::register::{self, Described, Recorded};
+use crate::urn;
 
 /// The draft session of an ingest: there is one at a time for an object.
 const SESSION: &str = "ingest";
 
 /// What is to be ingested.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct IngestCommand {
     /// A directory, or a tar (plain or compressed with gzip) or zip of a bag.
     pub path: PathBuf,
@@ -38,6 +40,10 @@ pub struct IngestCommand {
     pub object_id: String,
     /// The depositor's name for the version.
     pub label: Option<String>,
+    /// The depositor's URN for the package; `None` for the one that the bag names, if it names one.
+    pub urn: Option<String>,
+    /// The file name under which it was handed in; `None` for the name that `path` ends with.
+    pub container_name: Option<String>,
 }
 
 /// How far an ingest is.
@@ -76,6 +82,10 @@ pub struct Ingested {
     pub version: u32,
     /// The depositor's name for the version.
     pub label: Option<String>,
+    /// The identifier under which people know the package.
+    pub identifier: String,
+    /// Its URN, if it has one.
+    pub urn: Option<String>,
     /// How many files the version has.
     pub files: u64,
     /// Their sizes, added up.
@@ -100,6 +110,9 @@ pub enum IngestError {
     /// The name of the version cannot be kept.
     #[error("the version label {0:?} must be 1 to 200 characters without control characters")]
     Label(String),
+    /// The package cannot have the URN of its depositor.
+    #[error(transparent)]
+    Naming(NamingError),
     /// The source is not accepted.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -142,6 +155,15 @@ pub enum IngestError {
     Database(#[from] DatabaseError),
 }
 
+impl From<NamingError> for IngestError {
+    fn from(error: NamingError) -> IngestError {
+        match error {
+            NamingError::Database(error) => IngestError::Database(error),
+            error => IngestError::Naming(error),
+        }
+    }
+}
+
 impl From<ocfl::Error> for IngestError {
     fn from(error: ocfl::Error) -> IngestError {
         match error {
@@ -175,7 +197,7 @@ pub async fn ingest(
     let (context, id, told) = (Arc::clone(installation), ocfl_id.clone(), command.clone());
     let working = tokio::task::spawn_blocking(move || work(&context, &id, &told, &control)).await;
     let worked = working.map_err(|error| IngestError::Source(error.to_string())).and_then(|worked| worked);
-    let (stored, package, versions) = match worked {
+    let (stored, described) = match worked {
         Err(IngestError::Cancelled) if lease.is_lost() => return Err(IngestError::Busy(ocfl_id)),
         Err(error) => {
             lease.release().await?;
@@ -184,7 +206,7 @@ pub async fn ingest(
         Ok(done) => done,
     };
     let mut transaction = database.begin().await?;
-    index::put(&mut transaction, package, &versions, "package ingested", now).await?;
+    index::put(&mut transaction, described, "package ingested", now).await?;
     ingests::end(&mut transaction, &ocfl_id, &installation.holder).await?;
     transaction.commit().await?;
     info!(package_id = %stored.package_id, version = stored.version, bytes = stored.bytes, "package ingested");
@@ -203,10 +225,16 @@ fn work(
     ocfl_id: &str,
     command: &IngestCommand,
     control: &IngestControl,
-) -> Result<(Ingested, Package, Vec<Version>), IngestError> {
+) -> Result<(Ingested, Described), IngestError> {
     let archive = &installation.archive;
+    let runtime = Handle::current();
     let submission = bagit::open(&command.path, &Limits::default())?;
     refuse_invalid(&command.path, submission.report())?;
+    let mut warnings = Vec::new();
+    let urn = urn_given(command, &submission, &mut warnings);
+    // What would be refused in the end is refused before anything is copied.
+    runtime.block_on(naming::check(installation, ocfl_id, urn.as_deref()))?;
+    let container_name = container_name(command, &mut warnings);
     if submission.files().is_empty() {
         return Err(IngestError::Empty(command.path.display().to_string()));
     }
@@ -215,8 +243,11 @@ fn work(
     let staging = Staging::new(&command.path, &submission, control)?;
     let report = staging.run(&draft)?;
     refuse_invalid(&command.path, &report)?;
-    let warnings: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
+    warnings.extend(report.warnings.iter().map(ToString::to_string));
     let same = draft.base().and_then(|base| same_version(base, &staging.into_files(), command.label.as_deref()));
+    // A URN that the package gets only now is recorded with a version, even if that has no new file.
+    let is_new_urn = |base: &Object| urn.is_some() && register::recorded_urn(base).is_none();
+    let same = same.filter(|same| matches!(same, Same::Label(_)) || !draft.base().is_some_and(is_new_urn));
     let (version, new_bytes, unchanged) = match same {
         Some(Same::Version(number)) => {
             draft.abandon()?;
@@ -231,23 +262,55 @@ fn work(
             if (control.cancelled)() {
                 return Err(IngestError::Cancelled);
             }
-            let committed = draft.commit(record(command, installation))?;
+            let names = runtime.block_on(naming::reserve(installation, ocfl_id, urn.as_deref()))?;
+            let recorded = Recorded {
+                label: command.label.clone(),
+                identifier: Some(names.identifier),
+                urn: names.urn,
+                container_name,
+            };
+            let committed = draft.commit(record(&recorded, installation))?;
             (committed.version.number(), committed.new_bytes, false)
         }
     };
-    let (package, versions) = described(installation, archive, ocfl_id, &command.contract_id)?;
-    let stored = versions.iter().find(|stored| stored.number == version);
+    let described = described(installation, archive, ocfl_id, &command.contract_id)?;
+    let package = &described.package;
+    let stored = described.versions.iter().find(|stored| stored.number == version);
     let ingested = Ingested {
         package_id: package.id.clone(),
         version,
         label: stored.and_then(|stored| stored.label.clone()),
+        identifier: package.identifier.clone(),
+        urn: package.urn.clone(),
         files: stored.map_or(0, |stored| stored.file_count),
         bytes: stored.map_or(0, |stored| stored.size_bytes),
         new_bytes,
         unchanged,
         warnings,
     };
-    Ok((ingested, package, versions))
+    Ok((ingested, described))
+}
+
+/// The URN that the depositor gave the package, with a warning where it looks mistyped.
+fn urn_given(command: &IngestCommand, submission: &Submission, warnings: &mut Vec<String>) -> Option<String> {
+    let given = command.urn.clone().or_else(|| {
+        let (urn, warning) = naming::urn_of_bag(submission.info());
+        warnings.extend(warning);
+        urn
+    });
+    warnings.extend(given.as_deref().and_then(urn::warning));
+    given
+}
+
+/// The file name of what was handed in, as it is recorded.
+fn container_name(command: &IngestCommand, warnings: &mut Vec<String>) -> Option<String> {
+    let of_path = || Some(command.path.canonicalize().ok()?.file_name()?.to_string_lossy().into_owned());
+    let name = command.container_name.clone().or_else(of_path)?;
+    if check_name(&name, 255) {
+        return Some(name);
+    }
+    warnings.push(format!("the name {name:?} of what was handed in holds control characters, and is not recorded"));
+    None
 }
 
 fn described(
@@ -255,19 +318,20 @@ fn described(
     archive: &StorageRoot,
     ocfl_id: &str,
     contract_id: &str,
-) -> Result<(Package, Vec<Version>), IngestError> {
+) -> Result<Described, IngestError> {
     let object = archive.object(ocfl_id)?;
-    let described = register::describe(&object, Some(contract_id), installation.clock.now())?;
+    let node = &installation.settings.node;
+    let described = register::describe(&object, Some(contract_id), node, installation.clock.now())?;
     described.ok_or_else(|| IngestError::Source(format!("{ocfl_id} belongs to no contract")))
 }
 
-fn record(command: &IngestCommand, installation: &Installation) -> VersionRecord {
+fn record(recorded: &Recorded, installation: &Installation) -> VersionRecord {
     VersionRecord {
         created: installation.clock.now().to_string(),
-        message: Some(command.label.as_deref().map_or_else(|| "Ingested".to_owned(), register::label_message)),
+        message: Some(recorded.message()),
         user: Some(User {
             name: format!("Dipper {}", env!("CARGO_PKG_VERSION")),
-            address: Some("urn:dipper:software".to_owned()),
+            address: Some(register::SOFTWARE.to_owned()),
         }),
     }
 }
@@ -288,8 +352,8 @@ fn same_version(base: &Object, files: &[(String, Digest)], label: Option<&str>) 
             && known.zip(files).all(|(file, (path, digest))| file.logical_path == path && file.digest == digest)
     };
     if let Some(label) = label {
-        let message = register::label_message(label);
-        let labelled = inventory.versions().iter().find(|version| version.message() == Some(&message));
+        let is_labelled = |version: &&ocfl::Version| register::label_of(base, version).as_deref() == Some(label);
+        let labelled = inventory.versions().iter().find(is_labelled);
         let number = labelled?.number().number();
         return Some(if has_files(number) { Same::Version(number) } else { Same::Label(number) });
     }

@@ -11,9 +11,11 @@ use dipper_archive::publish;
 use dipper_archive::storage::{BucketStorage, LocalStorage, Metered, Storage};
 use tokio::sync::Notify;
 
+use crate::area::Areas;
 use crate::data::{self, DataDirectory};
 use crate::db::{self, Database, DatabaseError};
 use crate::ids;
+use crate::naming;
 use crate::secret::{Key, SecretError};
 use crate::settings::Settings;
 use crate::store::DeliveryStore;
@@ -46,6 +48,8 @@ pub struct Places {
     pub layout: layout::Layout,
     /// The bucket that deliveries are put into, if they are not served from the archive.
     pub deliveries: Option<BucketSettings>,
+    /// The directory of the areas, if it is not inside the data directory.
+    pub areas: Option<PathBuf>,
 }
 
 impl Places {
@@ -60,6 +64,7 @@ impl Places {
             staging: None,
             layout: layout::Layout::default(),
             deliveries: None,
+            areas: None,
         }
     }
 
@@ -149,6 +154,8 @@ pub struct Installation {
     pub settings: Settings,
     /// The bucket that deliveries are put into, if they are not served from the archive.
     pub store: Option<DeliveryStore>,
+    /// The directories of the contracts' own.
+    pub areas: Areas,
     /// Wake workers and notifiers, here and in other processes.
     pub(crate) bells: Bells,
     sweep_due: Notify,
@@ -171,6 +178,8 @@ impl Installation {
         let database = Database::open(&places.catalogue()).await?;
         let key = open_key(&database, &places.key_file()).await?;
         let store = places.deliveries.clone().map(DeliveryStore::open).transpose()?;
+        let areas = Areas::new(places.areas.clone().unwrap_or_else(|| data.areas()));
+        naming::name_older(&database, &settings.node).await?;
         let runtime = tokio::runtime::Handle::current();
         let opening = tokio::task::spawn_blocking(move || {
             let archive = open_archive(&data, &places, runtime)?;
@@ -192,6 +201,7 @@ impl Installation {
             clock,
             settings,
             store,
+            areas,
             bells: Bells::default(),
             sweep_due: Notify::new(),
         })

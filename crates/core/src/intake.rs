@@ -1,4 +1,8 @@
-//! The one door: what contracts, console and command line can ask for, with the checks that hold for all of them.
+//! The one door: what contracts, console and command line can ask for, with the checks that hold for all of them. Finding
+//! packages by their names is in `intake/lookup.rs`, delivery into areas in `intake/retrieval.rs`.
+
+mod lookup;
+mod retrieval;
 
 use std::collections::HashMap;
 use std::io;
@@ -7,10 +11,11 @@ use std::sync::Arc;
 use tracing::{Instrument as _, info};
 
 use crate::caller::{Caller, Role};
+use crate::db::area_files::AreaFile;
 use crate::db::deliveries::Delivery;
-use crate::db::orders::{Failure, FailureCode, Order, OrderFilter};
+use crate::db::orders::{Channel, Failure, FailureCode, Order, OrderFilter, View};
 use crate::db::packages::{Package, PackageState, Version};
-use crate::db::{DatabaseError, deliveries, orders, packages};
+use crate::db::{DatabaseError, area_files, deliveries, orders, packages};
 use crate::download::{DownloadError, Downloads, Fetch};
 use crate::ids;
 use crate::installation::Installation;
@@ -19,6 +24,9 @@ use crate::meter;
 use crate::order::{OrderState, Signal};
 use crate::progress::{self, ProgressError};
 use crate::trace;
+
+pub use lookup::{PackageRecord, PackageWork};
+pub use retrieval::OrderRetrieval;
 
 /// The door to one installation; cheap to clone.
 #[derive(Clone)]
@@ -35,8 +43,10 @@ pub struct OrderView {
     pub order: Order,
     /// Its delivery, once there is one.
     pub delivery: Option<Delivery>,
-    /// A link for each file of the delivery.
+    /// A link for each file of the delivery, where it is delivered by link.
     pub links: Vec<String>,
+    /// Its file in the area of the contract, once there is room for one, where it is delivered into that.
+    pub area_file: Option<AreaFile>,
 }
 
 /// What a client says when it orders a package.
@@ -77,6 +87,14 @@ pub enum IntakeError {
     /// There is no such package, as far as the caller may know.
     #[error("there is no package {0}")]
     PackageUnknown(String),
+    /// The package has no such version.
+    #[error("package {package_id} has no version {version}")]
+    VersionUnknown {
+        /// The package.
+        package_id: String,
+        /// The version.
+        version: u32,
+    },
     /// There is no such order, as far as the caller may know.
     #[error("there is no order {0}")]
     OrderUnknown(String),
@@ -90,7 +108,8 @@ pub enum IntakeError {
         /// Why, if it is known.
         reason: Option<String>,
     },
-    /// The client has ordered that already, and the order is under way.
+    /// That was ordered already, and the order is under way: by link, the package by this client; into an area, the same
+    /// content by anybody.
     #[error("order {existing} for the same package is under way")]
     AlreadyOrdered {
         /// The order that is under way.
@@ -147,6 +166,9 @@ impl Intake {
             package_id: package.id,
             object_id: package.object_id,
             version: package.head,
+            view: View::Version,
+            channel: Channel::Link,
+            area_name: None,
             size_bytes: package.size_bytes,
             state: OrderState::Received,
             priority: command.priority,
@@ -160,13 +182,13 @@ impl Intake {
         meter::order_received();
         info!(order_id = %order.id, package_id = %order.package_id, client_id = %order.client_id, "order received");
         self.installation.wake_workers();
-        Ok(OrderView { order, delivery: None, links: Vec::new() })
+        Ok(OrderView { order, delivery: None, links: Vec::new(), area_file: None })
     }
 
     async fn order_store(&self, order: &Order) -> Result<(), IntakeError> {
         let database = &self.installation.database;
         loop {
-            if let Some(existing) = orders::unfinished(database, &order.client_id, &order.package_id).await? {
+            if let Some(existing) = orders::unfinished(database, order).await? {
                 return Err(IntakeError::AlreadyOrdered { existing: existing.id });
             }
             let mut transaction = database.begin().await?;
@@ -185,17 +207,26 @@ impl Intake {
     pub async fn order_get(&self, caller: &Caller, id: &str) -> Result<OrderView, IntakeError> {
         let order = self.order_readable(caller, id).await?;
         let delivery = deliveries::of_order(&self.installation.database, id).await?;
-        self.view(order, delivery).await
+        let area_file = match order.channel {
+            Channel::Link => None,
+            Channel::Area => area_files::of_orders(&self.installation.database, &[id]).await?.pop(),
+        };
+        self.view(order, delivery, area_file).await
     }
 
-    async fn view(&self, order: Order, delivery: Option<Delivery>) -> Result<OrderView, IntakeError> {
+    async fn view(
+        &self,
+        order: Order,
+        delivery: Option<Delivery>,
+        area_file: Option<AreaFile>,
+    ) -> Result<OrderView, IntakeError> {
         let links = match &delivery {
-            Some(delivery) if delivery.released.is_none() => {
+            Some(delivery) if delivery.released.is_none() && order.channel == Channel::Link => {
                 self.links.of(delivery, self.installation.clock.now()).await.map_err(IntakeError::Store)?
             }
             _ => Vec::new(),
         };
-        Ok(OrderView { order, delivery, links })
+        Ok(OrderView { order, delivery, links, area_file })
     }
 
     /// Orders that the caller may see, newest first.
@@ -207,10 +238,16 @@ impl Intake {
         let found = deliveries::of_orders(database, &delivered).await?;
         let mut found: HashMap<String, Delivery> =
             found.into_iter().map(|delivery| (delivery.order_id.clone(), delivery)).collect();
+        let in_areas = orders.iter().filter(|order| order.channel == Channel::Area);
+        let in_areas: Vec<&str> = in_areas.map(|order| order.id.as_str()).collect();
+        let area_files =
+            if in_areas.is_empty() { Vec::new() } else { area_files::of_orders(database, &in_areas).await? };
+        let mut area_files: HashMap<String, AreaFile> =
+            area_files.into_iter().map(|file| (file.order_id.clone(), file)).collect();
         let mut views = Vec::with_capacity(orders.len());
         for order in orders {
-            let delivery = found.remove(&order.id);
-            views.push(self.view(order, delivery).await?);
+            let (delivery, area_file) = (found.remove(&order.id), area_files.remove(&order.id));
+            views.push(self.view(order, delivery, area_file).await?);
         }
         Ok(views)
     }
@@ -269,6 +306,10 @@ impl Intake {
         };
         if package.state != PackageState::Preserved {
             return Err(not_preserved(package));
+        }
+        if order.channel == Channel::Area {
+            // Nothing leads to it but its name.
+            return self.order_get(caller, order_id).await;
         }
         let now = self.installation.clock.now();
         let expires = now.plus(self.installation.settings.link_lifetime).min(delivery.kept_until);

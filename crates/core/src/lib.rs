@@ -5,6 +5,7 @@
 //! and never listens.
 
 pub mod administration;
+pub mod area;
 pub mod assembly;
 pub mod caller;
 pub mod clients;
@@ -14,6 +15,7 @@ pub mod download;
 pub mod egress;
 pub mod fixity;
 mod hold;
+pub mod identifier;
 pub mod ids;
 pub mod index;
 pub mod ingest;
@@ -23,6 +25,7 @@ mod lease;
 pub mod link;
 pub mod meter;
 mod named;
+pub mod naming;
 pub mod notify;
 pub mod order;
 pub mod progress;
@@ -35,6 +38,7 @@ mod steps;
 pub mod store;
 pub mod time;
 mod trace;
+pub mod urn;
 pub mod verify;
 pub mod wake;
 pub mod worker;

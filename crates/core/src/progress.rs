@@ -1,9 +1,9 @@
 //! How an order moves: state, event, next step and notices, always in the caller's one transaction.
 
 use crate::db::events::Event;
-use crate::db::orders::{Failure, Order};
+use crate::db::orders::{Channel, Failure, Order};
 use crate::db::steps::StepKind;
-use crate::db::{DatabaseError, Transaction, events, notices, orders, steps, webhooks};
+use crate::db::{DatabaseError, Transaction, area_files, events, notices, orders, steps, webhooks};
 use crate::ids;
 use crate::order::{OrderState, Refused, Signal, Transition, transition};
 use crate::settings::Settings;
@@ -59,6 +59,9 @@ pub async fn advance(
     match next {
         state if state.is_finished() => {
             steps::drop_unfinished(transaction, &moved.id, now).await?;
+            if moved.channel == Channel::Area && state != OrderState::Delivered {
+                area_files::give_up(transaction, &moved.id, now).await?;
+            }
             owe_notices(transaction, &moved, now, settings).await?;
         }
         _ => {}

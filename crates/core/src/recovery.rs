@@ -9,10 +9,9 @@ use tracing::{info, warn};
 
 use crate::db::DatabaseError;
 use crate::db::ingests::{self, Note};
-use crate::db::packages::{Package, Version};
 use crate::index;
 use crate::installation::Installation;
-use crate::register;
+use crate::register::{self, Described};
 
 /// Drafts that nobody went on with are removed after this time.
 const DRAFTS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -62,8 +61,8 @@ async fn reconcile(installation: &Arc<Installation>, note: Note, forget: bool) -
     let described = describing.await.map_err(|error| RecoveryError::Interrupted(error.to_string()))?;
     let mut transaction = installation.database.begin().await?;
     match described {
-        Ok(Some((package, versions))) => {
-            index::put(&mut transaction, package, &versions, "package ingested", now).await?;
+        Ok(Some(described)) => {
+            index::put(&mut transaction, described, "package ingested", now).await?;
         }
         Ok(None) => {}
         // A fixity check will tell; other objects are not held up by it.
@@ -78,11 +77,7 @@ async fn reconcile(installation: &Arc<Installation>, note: Note, forget: bool) -
 
 /// What became of an object, after what its last writer began was brought to an end as far as that is possible; with
 /// `tidy`, also after what a machine that never came back left of it was removed.
-fn look(
-    installation: &Installation,
-    ocfl_id: &str,
-    tidy: bool,
-) -> Result<Option<(Package, Vec<Version>)>, ocfl::Error> {
+fn look(installation: &Installation, ocfl_id: &str, tidy: bool) -> Result<Option<Described>, ocfl::Error> {
     let archive = &installation.archive;
     if tidy {
         archive.tidy(ocfl_id)?;
@@ -90,7 +85,7 @@ fn look(
         archive.settle(ocfl_id)?;
     }
     match archive.object(ocfl_id) {
-        Ok(object) => register::describe(&object, None, installation.clock.now()),
+        Ok(object) => register::describe(&object, None, &installation.settings.node, installation.clock.now()),
         Err(ocfl::Error::NoSuchObject { .. }) => Ok(None),
         Err(error) => Err(error),
     }

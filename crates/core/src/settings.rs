@@ -19,6 +19,12 @@ pub enum Split {
 /// What can be set about orders, deliveries and notices. `Default` gives what the annotated configuration file says.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Which of several installations this is: identifiers of packages begin with it.
+    pub node: String,
+    /// What comes after `urn:nbn:de:` in the URNs that packages get which have none; `None` when they get none.
+    pub urn_prefix: Option<String>,
+    /// The areas of contracts.
+    pub area: AreaSettings,
     /// How many steps are worked on at a time.
     pub worker_count: usize,
     /// How many bytes the steps that are worked on may have together in one process; 0 for no bound. A larger step is
@@ -74,6 +80,27 @@ pub struct Settings {
     pub egress_allow: Vec<String>,
 }
 
+/// The areas of contracts.
+#[derive(Clone, Debug)]
+pub struct AreaSettings {
+    /// How many bytes may lie in the outgoing directory of a contract that has no quota of its own; 0 for no bound.
+    pub quota_bytes: u64,
+    /// How long a file stays there after it was fetched.
+    pub kept_fetched: Duration,
+    /// How long a file stays there that nobody fetches.
+    pub kept: Duration,
+}
+
+impl Default for AreaSettings {
+    fn default() -> AreaSettings {
+        AreaSettings {
+            quota_bytes: 0,
+            kept_fetched: Duration::from_secs(24 * 3600),
+            kept: Duration::from_secs(336 * 3600),
+        }
+    }
+}
+
 /// How content is brought back from archive classes.
 #[derive(Clone, Debug)]
 pub struct RecallSettings {
@@ -115,6 +142,9 @@ impl RecallSettings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
+            node: "1".to_owned(),
+            urn_prefix: None,
+            area: AreaSettings::default(),
             worker_count: std::thread::available_parallelism().map_or(2, usize::from).min(8),
             max_bytes_in_flight: 0,
             shares: Shares::default(),

@@ -2,8 +2,9 @@
 //! its record in the catalogue is found. The note is a lease: of two machines that would change an object at the same
 //! time it lets one.
 
+use crate::db::packages::any_of;
 use crate::db::statement::Row;
-use crate::db::{Database, DatabaseError, Transaction, sql};
+use crate::db::{Database, DatabaseError, Statement, Transaction, sql};
 use crate::time::Timestamp;
 
 /// An object that is about to change, or was.
@@ -50,6 +51,28 @@ pub async fn renew(
 /// Gives the lease up. The note stays: it is not known what became of the object.
 pub async fn release(database: &Database, ocfl_id: &str, holder: &str, now: Timestamp) -> Result<(), DatabaseError> {
     renew(database, ocfl_id, holder, now).await.map(|_| ())
+}
+
+/// Those of some packages to which somebody is adding a version now.
+pub async fn changing(
+    database: &Database,
+    contract_ids: &[&str],
+    package_ids: &[&str],
+    now: Timestamp,
+) -> Result<Vec<String>, DatabaseError> {
+    // There are few notes, whatever is asked.
+    let mut values = Vec::with_capacity(contract_ids.len());
+    let text = format!(
+        "SELECT p.id AS id FROM ingests i JOIN packages p ON p.ocfl_id = i.ocfl_id
+         WHERE 1 = 1{} AND i.lease_until > ${}",
+        any_of("p.contract_id", contract_ids, &mut values),
+        contract_ids.len() + 1
+    );
+    let statement = values.into_iter().fold(Statement::assembled(text), Statement::bind).bind(now);
+    let mut ids: Vec<String> =
+        database.rows(statement).await?.iter().map(|row| row.text("id")).collect::<Result<_, _>>()?;
+    ids.retain(|id| package_ids.contains(&id.as_str()));
+    Ok(ids)
 }
 
 /// The catalogue knows the object as it is now.

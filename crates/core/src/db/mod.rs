@@ -13,7 +13,8 @@
 //! So that no two transactions wait for each other, rows are locked in this order, and rows of one table in the order
 //! of their keys (packages: of their locations):
 //!
-//! shares, contracts, clients, orders, steps, packages, ingests, deliveries, recalls, webhooks, notices
+//! shares, contracts, clients, orders, steps, packages, identifiers, ingests, deliveries, recalls, area files, webhooks,
+//! notices
 //!
 //! A queue is taken from with [`Statement::skipping_locked`], which waits for nobody. Where the server finds a deadlock all
 //! the same, the error is one that [`DatabaseError::is_busy`] calls passing.
@@ -22,11 +23,13 @@
 //! can be tried again as a whole: a step's is fenced by the step, which it also ends; an order's by the index of
 //! unfinished orders; a notice's by the fence of its claim; the rest says what shall be, not what is to be added.
 
+pub mod area_files;
 pub mod claims;
 pub mod contracts;
 pub mod deliveries;
 pub mod events;
 pub(crate) mod figures;
+pub mod identifiers;
 pub mod ingests;
 pub mod installation;
 pub mod notices;

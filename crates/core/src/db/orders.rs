@@ -1,6 +1,6 @@
 //! Orders.
 
-use crate::db::packages::any_of;
+use crate::db::packages::{IDS_AT_A_TIME, any_of};
 use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
 use crate::named::named;
 use crate::order::OrderState;
@@ -23,9 +23,15 @@ pub struct Order {
     pub package_id: String,
     /// The depositor's name for the package.
     pub object_id: String,
-    /// Which version of it: the newest at the time of the order.
+    /// Which version of it: the newest at the time of the order, unless another one was chosen.
     pub version: u32,
-    /// The sizes of that version's files, added up.
+    /// What of the package is delivered.
+    pub view: View,
+    /// Where it is delivered.
+    pub channel: Channel,
+    /// The file name under which it will lie in the area of the contract, if it is delivered there.
+    pub area_name: Option<String>,
+    /// The sizes of the files, added up.
     pub size_bytes: u64,
     /// Where it stands.
     pub state: OrderState,
@@ -42,6 +48,28 @@ pub struct Order {
     /// Why it failed or was rejected.
     pub failure: Option<Failure>,
 }
+
+/// Where an order is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Under links.
+    Link,
+    /// As a file in the outgoing directory of the contract's area.
+    Area,
+}
+
+named!(Channel, "channel": Link => "link", Area => "area");
+
+/// What of a package is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// The files of one version.
+    Version,
+    /// The latest version of every file, over all versions up to that of the order: what deltas add up to.
+    Surface,
+}
+
+named!(View, "view of a package": Version => "version", Surface => "surface");
 
 /// Why an order ended without a delivery, in words that its client may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +93,8 @@ pub enum FailureCode {
     NotAllowed,
     /// The client withdrew the order.
     Cancelled,
+    /// The contract's area has no room for it.
+    AreaFull,
 }
 
 named!(
@@ -74,6 +104,7 @@ named!(
     NotPreserved => "not_preserved",
     NotAllowed => "not_allowed",
     Cancelled => "cancelled",
+    AreaFull => "area_full",
 );
 
 /// Which orders a list holds.
@@ -95,13 +126,16 @@ pub struct OrderFilter {
 
 const KIND_DISSEMINATION: &str = "dissemination";
 const COLUMNS: &str = "id, dialect, contract_id, client_id, client_stored, package_id, object_id, version, size_bytes, \
-                       state, priority, rank, created, updated, delivered, failure_code, failure_message";
+                       state, priority, rank, created, updated, delivered, failure_code, failure_message, \
+                       channel, view, area_name";
 
-/// Writes a new order. An unfinished one of the same client for the same package makes it a duplicate.
+/// Writes a new order. An unfinished one makes it a duplicate: by link, of the same client for the same package; in an
+/// area, of anybody for the same content.
 pub async fn insert(transaction: &mut Transaction, order: &Order) -> Result<(), DatabaseError> {
     let insert = "INSERT INTO orders (id, kind, dialect, contract_id, client_id, client_stored, package_id, object_id,
-                      version, size_bytes, state, finished, priority, rank, created, updated)
-                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+                      version, size_bytes, state, finished, priority, rank, created, updated, channel, view,
+                      area_name)
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
     let statement = sql(insert)
         .bind(&order.id)
         .bind(KIND_DISSEMINATION)
@@ -118,7 +152,10 @@ pub async fn insert(transaction: &mut Transaction, order: &Order) -> Result<(), 
         .bind(order.priority)
         .bind(order.rank)
         .bind(order.created)
-        .bind(order.updated);
+        .bind(order.updated)
+        .bind(order.channel.name())
+        .bind(order.view.name())
+        .bind(order.area_name.clone());
     transaction.execute(statement).await.map(|_| ())
 }
 
@@ -149,16 +186,49 @@ pub async fn get_locked(transaction: &mut Transaction, id: &str) -> Result<Optio
     transaction.row(by_id(id).locking()).await?.as_ref().map(order).transpose()
 }
 
-/// The unfinished order of a client for a package, if there is one.
-pub async fn unfinished(
-    database: &Database,
-    client_id: &str,
-    package_id: &str,
-) -> Result<Option<Order>, DatabaseError> {
-    let text =
-        format!("SELECT {COLUMNS} FROM orders WHERE client_id = $1 AND package_id = $2 AND kind = $3 AND finished = 0");
-    let query = Statement::assembled(text).bind(client_id).bind(package_id).bind(KIND_DISSEMINATION);
+/// The unfinished order that makes this one a duplicate, if there is one.
+pub async fn unfinished(database: &Database, wanted: &Order) -> Result<Option<Order>, DatabaseError> {
+    let query = match wanted.channel {
+        Channel::Link => {
+            let text = format!(
+                "SELECT {COLUMNS} FROM orders
+                 WHERE client_id = $1 AND package_id = $2 AND kind = $3 AND finished = 0 AND channel = 'link'"
+            );
+            Statement::assembled(text).bind(&wanted.client_id).bind(&wanted.package_id).bind(KIND_DISSEMINATION)
+        }
+        Channel::Area => {
+            let text = format!(
+                "SELECT {COLUMNS} FROM orders
+                 WHERE package_id = $1 AND version = $2 AND view = $3 AND finished = 0 AND channel = 'area'"
+            );
+            Statement::assembled(text).bind(&wanted.package_id).bind(wanted.version).bind(wanted.view.name())
+        }
+    };
     database.row(query).await?.as_ref().map(order).transpose()
+}
+
+/// What is to be told of some packages: orders that are under way, and of each channel the last one that failed, unless a
+/// later one was delivered. Sorted by identifier.
+pub async fn work(database: &Database, package_ids: &[&str]) -> Result<Vec<Order>, DatabaseError> {
+    let mut found = Vec::new();
+    for some in package_ids.chunks(IDS_AT_A_TIME) {
+        let mut values = Vec::with_capacity(some.len());
+        let chosen = any_of("package_id", some, &mut values);
+        let text = format!(
+            "SELECT {COLUMNS} FROM orders WHERE finished = 0{chosen}
+             UNION ALL
+             SELECT {COLUMNS} FROM orders WHERE state = 'failed'{chosen}
+                 AND NOT EXISTS (SELECT 1 FROM orders later
+                                 WHERE later.package_id = orders.package_id AND later.id > orders.id
+                                     AND later.channel = orders.channel AND later.state IN ('failed', 'delivered'))
+             ORDER BY id"
+        );
+        let rows = database.rows(values.into_iter().fold(Statement::assembled(text), Statement::bind)).await?;
+        for row in &rows {
+            found.push(order(row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// The orders on some contracts that pass a filter, newest first.
@@ -208,6 +278,9 @@ fn order(row: &Row) -> Result<Order, DatabaseError> {
         package_id: row.text("package_id")?,
         object_id: row.text("object_id")?,
         version: row.number("version")?,
+        view: row.parse("view")?,
+        channel: row.parse("channel")?,
+        area_name: row.text_or_null("area_name")?,
         size_bytes: row.count("size_bytes")?,
         state: row.parse("state")?,
         priority: row.integer("priority")?,

@@ -34,6 +34,10 @@ pub struct Package {
     pub contract_id: String,
     /// The depositor's name for it, unique in the contract.
     pub object_id: String,
+    /// The identifier under which people know it, unique in the installation.
+    pub identifier: String,
+    /// Its URN, if it has one.
+    pub urn: Option<String>,
     /// The OCFL object's identifier.
     pub ocfl_id: String,
     /// The object root inside the storage root.
@@ -63,6 +67,8 @@ pub struct Version {
     pub number: u32,
     /// The depositor's own name for it.
     pub label: Option<String>,
+    /// The file name of what was handed in.
+    pub container_name: Option<String>,
     /// The sizes of its files, added up.
     pub size_bytes: u64,
     /// How many files it has.
@@ -71,10 +77,26 @@ pub struct Version {
     pub created: Timestamp,
 }
 
-const COLUMNS: &str = "id, contract_id, object_id, ocfl_id, location, state, reason, head, size_bytes, file_count, \
-                       created, updated, verified";
+/// Which packages are looked for: those to which all of it applies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PackageQuery {
+    /// With that URN, whatever the case of its letters.
+    pub urn: Option<String>,
+    /// With that identifier.
+    pub identifier: Option<String>,
+    /// With the depositor's name.
+    pub object_id: Option<String>,
+    /// With a version that was handed in under that file name.
+    pub container_name: Option<String>,
+}
 
-/// Writes a package with its versions, in place of what the catalogue knew of it.
+/// Every package has names: [`identifiers::settle`](crate::db::identifiers::settle) comes before [`put`].
+const COLUMNS: &str = "id, contract_id, object_id, ocfl_id, location, state, reason, head, size_bytes, file_count, \
+                       created, updated, verified, \
+                       (SELECT identifier FROM identifiers i WHERE i.ocfl_id = packages.ocfl_id) AS identifier, \
+                       (SELECT urn FROM identifiers i WHERE i.ocfl_id = packages.ocfl_id) AS urn";
+
+/// Writes a package with its versions, in place of what the catalogue knew of it. Its names are in a table of their own.
 pub async fn put(transaction: &mut Transaction, package: &Package, versions: &[Version]) -> Result<(), DatabaseError> {
     let upsert = "INSERT INTO packages (id, contract_id, object_id, ocfl_id, location, state, reason, head, size_bytes,
                       file_count, created, updated, verified)
@@ -101,12 +123,13 @@ pub async fn put(transaction: &mut Transaction, package: &Package, versions: &[V
     let delete = sql("DELETE FROM versions WHERE package_id = $1").bind(&package.id);
     transaction.execute(delete).await?;
     for version in versions {
-        let insert = "INSERT INTO versions (package_id, number, label, size_bytes, file_count, created)
-                      VALUES ($1, $2, $3, $4, $5, $6)";
+        let insert = "INSERT INTO versions (package_id, number, label, container_name, size_bytes, file_count, created)
+                      VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let statement = sql(insert)
             .bind(&package.id)
             .bind(version.number)
             .bind(version.label.clone())
+            .bind(version.container_name.clone())
             .bind(version.size_bytes)
             .bind(version.file_count)
             .bind(version.created);
@@ -163,20 +186,45 @@ pub async fn at_location_locked(
 
 /// The versions of a package, oldest first.
 pub async fn versions(database: &Database, id: &str) -> Result<Vec<Version>, DatabaseError> {
-    let query = "SELECT number, label, size_bytes, file_count, created FROM versions
+    let query = "SELECT number, label, container_name, size_bytes, file_count, created FROM versions
                  WHERE package_id = $1 ORDER BY number";
-    let rows = database.rows(sql(query).bind(id)).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Version {
-                number: row.number("number")?,
-                label: row.text_or_null("label")?,
-                size_bytes: row.count("size_bytes")?,
-                file_count: row.count("file_count")?,
-                created: row.time("created")?,
-            })
-        })
-        .collect()
+    database.rows(sql(query).bind(id)).await?.iter().map(version).collect()
+}
+
+/// The versions of some packages, each with the package's identifier; those of one package oldest first.
+pub async fn versions_of(database: &Database, ids: &[&str]) -> Result<Vec<(String, Version)>, DatabaseError> {
+    let mut found = Vec::new();
+    for some in ids.chunks(IDS_AT_A_TIME) {
+        let mut values = Vec::with_capacity(some.len());
+        let chosen = any_of("package_id", some, &mut values);
+        let text = format!(
+            "SELECT package_id, number, label, container_name, size_bytes, file_count, created FROM versions
+             WHERE 1 = 1{chosen} ORDER BY package_id, number"
+        );
+        let rows = database.rows(values.into_iter().fold(Statement::assembled(text), Statement::bind)).await?;
+        for row in &rows {
+            found.push((row.text("package_id")?, version(row)?));
+        }
+    }
+    Ok(found)
+}
+
+/// One version of a package.
+pub async fn version_get(database: &Database, id: &str, number: u32) -> Result<Option<Version>, DatabaseError> {
+    let query = "SELECT number, label, container_name, size_bytes, file_count, created FROM versions
+                 WHERE package_id = $1 AND number = $2";
+    database.row(sql(query).bind(id).bind(number)).await?.as_ref().map(version).transpose()
+}
+
+fn version(row: &Row) -> Result<Version, DatabaseError> {
+    Ok(Version {
+        number: row.number("number")?,
+        label: row.text_or_null("label")?,
+        container_name: row.text_or_null("container_name")?,
+        size_bytes: row.count("size_bytes")?,
+        file_count: row.count("file_count")?,
+        created: row.time("created")?,
+    })
 }
 
 /// The packages of some contracts (`None`: of all), sorted by identifier, at most `limit` of them after `after`.
@@ -201,6 +249,51 @@ pub async fn list(
     database.rows(statement).await?.iter().map(package).collect()
 }
 
+/// The packages of some contracts that a query is for, sorted by identifier, at most `limit` of them after `after`.
+pub async fn search(
+    database: &Database,
+    contract_ids: &[&str],
+    query: &PackageQuery,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<Package>, DatabaseError> {
+    database.rows(searching(contract_ids, query, after, limit)).await?.iter().map(package).collect()
+}
+
+/// The statement of [`search`]. A test looks at its plan.
+pub fn searching(contract_ids: &[&str], query: &PackageQuery, after: &str, limit: u32) -> Statement {
+    let key = query.urn.as_deref().map(crate::urn::key);
+    let conditions = [
+        ("ocfl_id = (SELECT i.ocfl_id FROM identifiers i WHERE i.urn_key = ", key.as_deref()),
+        ("ocfl_id = (SELECT i.ocfl_id FROM identifiers i WHERE i.identifier = ", query.identifier.as_deref()),
+        ("object_id = (", query.object_id.as_deref()),
+        ("id IN (SELECT v.package_id FROM versions v WHERE v.container_name = ", query.container_name.as_deref()),
+    ];
+    let mut text = format!("SELECT {COLUMNS} FROM packages WHERE id > $1");
+    let mut values: Vec<&str> = vec![after];
+    for (condition, wanted) in conditions {
+        if let Some(wanted) = wanted {
+            values.push(wanted);
+            text.push_str(&format!(" AND {condition}${})", values.len()));
+        }
+    }
+    text.push_str(&any_of("contract_id", contract_ids, &mut values));
+    text.push_str(&format!(" ORDER BY id LIMIT {limit}"));
+    values.into_iter().fold(Statement::assembled(text), Statement::bind)
+}
+
+/// Packages that have no names, each with the time at which it was made: a catalogue that knew none has such.
+pub async fn unnamed(database: &Database, limit: u32) -> Result<Vec<(String, Timestamp)>, DatabaseError> {
+    let query = "SELECT ocfl_id, created FROM packages
+                 WHERE NOT EXISTS (SELECT 1 FROM identifiers i WHERE i.ocfl_id = packages.ocfl_id)
+                 ORDER BY ocfl_id LIMIT $1";
+    let rows = database.rows(sql(query).bind(limit)).await?;
+    rows.iter().map(|row| Ok((row.text("ocfl_id")?, row.time("created")?))).collect()
+}
+
+/// Databases take so many parameters in one statement, and no more.
+pub(super) const IDS_AT_A_TIME: usize = 500;
+
 /// ` AND column IN ($n, …)`, which holds for nothing when there are no values.
 pub(super) fn any_of<'a>(column: &str, wanted: &[&'a str], values: &mut Vec<&'a str>) -> String {
     if wanted.is_empty() {
@@ -217,6 +310,8 @@ fn package(row: &Row) -> Result<Package, DatabaseError> {
         id: row.text("id")?,
         contract_id: row.text("contract_id")?,
         object_id: row.text("object_id")?,
+        identifier: row.text("identifier")?,
+        urn: row.text_or_null("urn")?,
         ocfl_id: row.text("ocfl_id")?,
         location: row.text("location")?,
         state: row.parse("state")?,

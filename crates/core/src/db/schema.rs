@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 8] = [
     (
         1,
         "catalogue",
@@ -51,6 +51,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 7] = [
         "ingest leases",
         include_str!("../../migrations/sqlite/0007_ingest_leases.sql"),
         include_str!("../../migrations/postgres/0007_ingest_leases.sql"),
+    ),
+    (
+        8,
+        "identifiers",
+        include_str!("../../migrations/sqlite/0008_identifiers.sql"),
+        include_str!("../../migrations/postgres/0008_identifiers.sql"),
     ),
 ];
 

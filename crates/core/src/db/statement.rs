@@ -71,6 +71,11 @@ impl Statement {
         Statement { text: AssertSqlSafe(text).into_sql_str(), values: Vec::new(), lock: None }
     }
 
+    /// The text, with the numbers of the parameters in it.
+    pub fn text(&self) -> &str {
+        self.text.as_str()
+    }
+
     /// The value of the next parameter.
     #[must_use]
     pub fn bind(mut self, value: impl Into<Value>) -> Statement {

@@ -53,6 +53,12 @@ pub(crate) async fn places(data: &Path) -> (Places, Option<TestDatabase>) {
     (Places { database: server, ..Places::new(data) }, database)
 }
 
+/// The places of a bench's installation, to open it once more.
+pub(crate) fn places_of(bench: &Bench) -> Places {
+    let server = bench.database.as_ref().map(server);
+    Places { database: server, ..Places::new(&bench.directory.path().join("data")) }
+}
+
 /// Where a test's database is, for the core.
 pub(crate) fn server(database: &TestDatabase) -> Server {
     Server::new(&database.url()).unwrap()
@@ -133,6 +139,7 @@ impl Bench {
             contract_id: CONTRACT.to_owned(),
             object_id: object_id.to_owned(),
             label: label.map(str::to_owned),
+            ..IngestCommand::default()
         };
         ingest(&self.installation, command, IngestControl::default()).await
     }

@@ -75,7 +75,7 @@ async fn what_makes_no_package_is_refused_with_what_is_wrong() {
         path: path.to_owned(),
         contract_id: contract_id.to_owned(),
         object_id: object_id.to_owned(),
-        label: None,
+        ..IngestCommand::default()
     };
     let table = [
         (command(&source, "unknown", "p"), "unknown"),
@@ -99,8 +99,12 @@ async fn an_interrupted_ingest_goes_on_where_it_was() {
     let files: Vec<(&str, &[u8])> =
         names.iter().zip(&contents).map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
     let source = bench.source("source", &files);
-    let command =
-        IngestCommand { path: source, contract_id: CONTRACT.to_owned(), object_id: "p".to_owned(), label: None };
+    let command = IngestCommand {
+        path: source,
+        contract_id: CONTRACT.to_owned(),
+        object_id: "p".to_owned(),
+        ..Default::default()
+    };
     let asked = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&asked);
     let control = IngestControl {

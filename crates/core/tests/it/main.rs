@@ -32,6 +32,7 @@ mod on_sqlite {
     mod bench;
     mod bucket;
     mod cold;
+    mod identifiers;
     mod index;
     mod ingest;
     mod migrate;
@@ -49,6 +50,7 @@ mod on_postgres {
     mod bench;
     mod bucket;
     mod cold;
+    mod identifiers;
     mod index;
     mod ingest;
     mod migrate;

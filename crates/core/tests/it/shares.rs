@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dipper_core::db::claims::{self, Claim, Claimed};
-use dipper_core::db::orders::Order;
+use dipper_core::db::orders::{Channel, Order, View};
 use dipper_core::db::steps::{self, Lease, StepEnd, StepKind};
 use dipper_core::db::{Database, Statement, sql};
 use dipper_core::ids;
@@ -30,6 +30,9 @@ async fn ready(bench: &Bench, contract_id: &str, rank: i64, size_bytes: u64) -> 
         package_id: ids::new_id(),
         object_id: "p".to_owned(),
         version: 1,
+        view: View::Version,
+        channel: Channel::Link,
+        area_name: None,
         size_bytes,
         state: OrderState::Received,
         priority: rank,

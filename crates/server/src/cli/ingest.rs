@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dipper_core::ingest::{IngestCommand, IngestControl, IngestError, Ingested, ingest};
+use dipper_core::naming::NamingError;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,9 @@ pub(crate) struct IngestArguments {
     /// Your own name for the version
     #[arg(long = "version", value_name = "LABEL")]
     label: Option<String>,
+    /// Your URN for the package, instead of one that the bag names as its External-Identifier
+    #[arg(long)]
+    urn: Option<String>,
 }
 
 pub(crate) async fn run(arguments: IngestArguments, output: Output) -> anyhow::Result<()> {
@@ -36,6 +40,8 @@ pub(crate) async fn run(arguments: IngestArguments, output: Output) -> anyhow::R
         contract_id: arguments.contract,
         object_id: arguments.object_id,
         label: arguments.label,
+        urn: arguments.urn,
+        container_name: None,
     };
     let bar = bar::bytes(0, "ingesting");
     let interrupted = interrupt::watch("stopping: what was copied is kept, and the same ingest goes on from there")?;
@@ -65,6 +71,8 @@ pub(super) fn control(bar: &ProgressBar, stop: CancellationToken) -> IngestContr
 fn ingested_json(command: &IngestCommand, ingested: &Ingested) -> Value {
     json!({
         "archiveId": ingested.package_id,
+        "identifier": ingested.identifier,
+        "urn": ingested.urn,
         "version": ingested.version,
         "label": ingested.label,
         "contractId": command.contract_id,
@@ -84,9 +92,11 @@ pub(super) fn ingested_text(command: &IngestCommand, ingested: &Ingested) -> Str
     } else {
         format!("{} of them new to the package", size(ingested.new_bytes))
     };
+    let urn = ingested.urn.as_ref().map(|urn| format!(", {}", plain(urn))).unwrap_or_default();
     format!(
-        "package: {}\nversion: {}{label} of {} in contract {}\nfiles:   {}, {}, {what}\n",
+        "package: {}\nknown as: {}{urn}\nversion: {}{label} of {} in contract {}\nfiles:   {}, {}, {what}\n",
         ingested.package_id,
+        ingested.identifier,
         ingested.version,
         plain(&command.object_id),
         command.contract_id,
@@ -101,8 +111,12 @@ pub(super) fn exit_of(error: &IngestError) -> Option<super::exit::Exit> {
     match error {
         IngestError::ContractUnknown(_) => Some(Exit::NotFound),
         IngestError::ObjectId(_) | IngestError::Label(_) => Some(Exit::Usage),
+        IngestError::Naming(NamingError::Urn { .. }) => Some(Exit::Usage),
+        IngestError::Naming(NamingError::Database(_)) => None,
         IngestError::Invalid { .. } => Some(Exit::Damage),
-        IngestError::LabelTaken { .. } => Some(Exit::Conflict),
+        IngestError::LabelTaken { .. } | IngestError::Naming(NamingError::Taken(_) | NamingError::Other { .. }) => {
+            Some(Exit::Conflict)
+        }
         IngestError::Busy(_) | IngestError::Full(_) => Some(Exit::Again),
         IngestError::Cancelled => Some(Exit::Interrupted),
         IngestError::Open(_)

@@ -49,11 +49,13 @@ pub(crate) async fn run(arguments: PackageArguments, output: Output) -> anyhow::
             }
             let packages =
                 administration.package_list(contract.as_deref(), object_id.as_deref(), &after, limit).await?;
-            let mut table = Table::new(&["package", "contract", "object", "state", "version", "files", "size"]);
+            let mut table =
+                Table::new(&["package", "identifier", "contract", "object", "state", "version", "files", "size"]);
             for package in &packages {
                 let (state, size) = (package.state.name(), size(package.size_bytes));
                 let (head, files) = (package.head, package.file_count);
-                table.row(&[&package.id, &package.contract_id, &package.object_id, &state, &head, &files, &size]);
+                let (contract, object) = (&package.contract_id, &package.object_id);
+                table.row(&[&package.id, &package.identifier, contract, object, &state, &head, &files, &size]);
             }
             let listed: Vec<_> = packages.iter().map(package_json).collect();
             // A full page may not be the last one.
@@ -77,6 +79,8 @@ async fn show(administration: &Administration, output: Output, archive_id: &str)
 fn package_json(package: &Package) -> Value {
     json!({
         "archiveId": package.id,
+        "identifier": package.identifier,
+        "urn": package.urn,
         "contractId": package.contract_id,
         "objectId": package.object_id,
         "ocflId": package.ocfl_id,
@@ -96,6 +100,7 @@ fn version_json(version: &Version) -> Value {
     json!({
         "version": version.number,
         "label": version.label,
+        "container": version.container_name,
         "files": version.file_count,
         "bytes": version.size_bytes,
         "created": version.created.to_string(),
@@ -106,6 +111,8 @@ fn package_text(package: &Package, versions: &[Version]) -> String {
     let reason = package.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     let lines = [
         ("package", package.id.clone()),
+        ("identifier", package.identifier.clone()),
+        ("URN", package.urn.clone().unwrap_or_else(|| "-".to_owned())),
         ("contract", package.contract_id.clone()),
         ("object", package.object_id.clone()),
         ("OCFL object", package.ocfl_id.clone()),
@@ -115,11 +122,12 @@ fn package_text(package: &Package, versions: &[Version]) -> String {
     ];
     let mut text: String =
         lines.iter().map(|(name, value)| format!("{:13}{}\n", format!("{name}:"), plain(value))).collect();
-    let mut table = Table::new(&["version", "created", "files", "size", "label"]);
+    let mut table = Table::new(&["version", "created", "files", "size", "label", "container"]);
     for version in versions {
         let label = version.label.as_deref().unwrap_or("-");
+        let container = version.container_name.as_deref().unwrap_or("-");
         let (created, size) = (time_short(version.created), size(version.size_bytes));
-        table.row(&[&version.number, &created, &version.file_count, &size, &label]);
+        table.row(&[&version.number, &created, &version.file_count, &size, &label, &container]);
     }
     text.push('\n');
     text.push_str(&table.text("no versions"));

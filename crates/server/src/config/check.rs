@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use dipper_core::{identifier, urn};
 use url::Url;
 
 use super::core::MAX_WEIGHT;
@@ -21,6 +22,7 @@ impl Settings {
         self.check_store(&mut found);
         self.check_share(&mut found);
         self.check_names(&mut found);
+        self.check_packages(&mut found);
         found.0
     }
 
@@ -171,6 +173,19 @@ impl Settings {
         }
     }
 
+    fn check_packages(&self, found: &mut Found) {
+        let (identifiers, area) = (&self.identifiers, &self.area);
+        found.unless(identifier::is_node(&identifiers.node), "identifiers.node", "write 1 to 16 letters and digits");
+        found.unless(
+            identifiers.urn_prefix.is_empty() || urn::is_prefix(&identifiers.urn_prefix),
+            "identifiers.urn_prefix",
+            "write what comes between urn:nbn:de: and the hyphen: letters and digits, with colons between",
+        );
+        found.range("area.quota_bytes", area.quota_bytes, 0, i64::MAX as u64);
+        found.range("area.keep_fetched_hours", area.keep_fetched_hours, 0, 24 * 3660);
+        found.range("area.keep_hours", area.keep_hours, 1, 24 * 3660);
+    }
+
     fn check_names(&self, found: &mut Found) {
         let base = &self.dps.base_path;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
@@ -248,6 +263,9 @@ mod tests {
         settings.dps.base_path = "/oauth2/dps".to_owned();
         settings.egress.allow = vec!["10.0.0.0/33".to_owned(), "ok.example.org".to_owned(), "fe80::/10".to_owned()];
         settings.log.level = "=loud=".to_owned();
+        settings.identifiers.node = "8-1".to_owned();
+        settings.identifiers.urn_prefix = "hbz:6:1-".to_owned();
+        settings.area.keep_hours = 0;
         let keys: Vec<_> = settings.check().into_iter().map(|problem| problem.key).collect();
         assert_eq!(
             keys,
@@ -262,6 +280,9 @@ mod tests {
                 "dps.base_path",
                 "egress.allow",
                 "log.level",
+                "identifiers.node",
+                "identifiers.urn_prefix",
+                "area.keep_hours",
             ]
         );
     }

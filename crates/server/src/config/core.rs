@@ -7,7 +7,7 @@ use dipper_archive::digest::Algorithm;
 use dipper_archive::ocfl::layout::{HashedTuples, Layout};
 use dipper_core::db::Server;
 use dipper_core::installation::Places;
-use dipper_core::settings::RecallSettings;
+use dipper_core::settings::{AreaSettings, RecallSettings};
 use dipper_core::share::Shares;
 
 use super::{Checksum, ConfigError, Problem, Settings, Split, StoreLinks};
@@ -36,6 +36,7 @@ impl Settings {
             staging: Some(self.staging_directory()),
             layout: layout(&self.archive.layout).unwrap_or_default(),
             deliveries: self.delivery_bucket().map_err(|problem| ConfigError(vec![problem]))?,
+            areas: Some(self.area_directory()),
         })
     }
 
@@ -88,6 +89,13 @@ impl Settings {
     pub fn core(&self) -> dipper_core::settings::Settings {
         let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(3600));
         dipper_core::settings::Settings {
+            node: self.identifiers.node.clone(),
+            urn_prefix: Some(self.identifiers.urn_prefix.clone()).filter(|prefix| !prefix.is_empty()),
+            area: AreaSettings {
+                quota_bytes: self.area.quota_bytes,
+                kept_fetched: hours(self.area.keep_fetched_hours),
+                kept: hours(self.area.keep_hours),
+            },
             worker_count: self.worker_count(),
             max_bytes_in_flight: self.worker.max_bytes_in_flight,
             shares: self.shares(),

@@ -45,6 +45,10 @@ pub struct Settings {
     pub share: ShareSettings,
     /// Content in archive classes.
     pub recall: RecallSettings,
+    /// The names of packages.
+    pub identifiers: IdentifierSettings,
+    /// The areas of contracts.
+    pub area: AreaSettings,
     /// Deliveries and their links.
     pub delivery: DeliverySettings,
     /// The bucket of `delivery.store`.
@@ -209,6 +213,30 @@ pub struct RecallSettings {
     pub poll_minutes: u64,
     /// How long a recall may take.
     pub give_up_hours: u64,
+}
+
+/// The names of packages.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentifierSettings {
+    /// Which of several installations this is.
+    pub node: String,
+    /// What comes after `urn:nbn:de:`; empty when no URNs are made.
+    pub urn_prefix: String,
+}
+
+/// The areas of contracts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AreaSettings {
+    /// Where they are; empty for a place in the data directory.
+    pub directory: PathBuf,
+    /// How many bytes may lie in an outgoing directory; 0 for no bound.
+    pub quota_bytes: u64,
+    /// How long a file stays there after it was fetched.
+    pub keep_fetched_hours: u64,
+    /// How long a file stays there that nobody fetches.
+    pub keep_hours: u64,
 }
 
 /// Deliveries and their links.
@@ -424,6 +452,11 @@ impl Settings {
     /// Where deposits are put together.
     pub fn staging_directory(&self) -> PathBuf {
         or_within(&self.archive.staging, &self.data_directory, "staging")
+    }
+
+    /// Where the areas are.
+    pub fn area_directory(&self) -> PathBuf {
+        or_within(&self.area.directory, &self.data_directory, "areas")
     }
 
     /// Where the keys lie.

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use dipper_archive::digest::{Algorithm, Hasher};
 use dipper_archive::publish;
-use dipper_core::db::contracts;
+use dipper_core::db::identifiers::Names;
 use dipper_core::db::packages::{self, Package, PackageState, Version};
-use dipper_core::ids;
+use dipper_core::db::{contracts, identifiers};
 use dipper_core::time::Timestamp;
+use dipper_core::{identifier, ids};
 use serde_json::{Map, json};
 
 use super::support::Server;
@@ -81,6 +82,8 @@ impl Server {
             id: ids::package_id(&ocfl_id),
             contract_id: contract_id.to_owned(),
             object_id: object_id.to_owned(),
+            identifier: identifier::make(&identifier::series("1", now), identifier::derived_serial(&ocfl_id, 0)),
+            urn: None,
             ocfl_id,
             location,
             state: PackageState::Preserved,
@@ -92,9 +95,11 @@ impl Server {
             updated: now,
             verified: None,
         };
-        let version = Version { number: 1, label: None, size_bytes, file_count, created: now };
+        let version = Version { number: 1, label: None, container_name: None, size_bytes, file_count, created: now };
         let mut transaction = self.database().begin().await.expect("begun");
         contracts::add(&mut transaction, contract_id, now).await.expect("added");
+        let names = Names { identifier: package.identifier.clone(), urn: None };
+        identifiers::settle(&mut transaction, &package.ocfl_id, &names, true).await.expect("named");
         packages::put(&mut transaction, &package, &[version]).await.expect("stored");
         transaction.commit().await.expect("committed");
         package.id

@@ -182,7 +182,7 @@ async fn set_up(fleet: &Fleet, installation: &Arc<Installation>, hook: &str, ran
             let object_id = format!("package-{package}");
             let path = fleet.directory.path().join("sources").join(&contract_id).join(&object_id);
             let files = source(&path, contract * PACKAGES + package, random);
-            let command = IngestCommand { path, contract_id: contract_id.clone(), object_id, label: None };
+            let command = IngestCommand { path, contract_id: contract_id.clone(), object_id, ..Default::default() };
             let ingested = ingest(installation, command, IngestControl::default()).await.expect("ingested");
             archive.contents.insert(ingested.package_id.clone(), files);
             packages.push(ingested.package_id);

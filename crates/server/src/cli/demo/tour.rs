@@ -119,7 +119,7 @@ impl<'a> Tour<'a> {
             path: path.clone(),
             contract_id: CONTRACT.to_owned(),
             object_id: object_id.to_owned(),
-            label: None,
+            ..IngestCommand::default()
         };
         let bar = bar::bytes(0, "ingesting");
         let ingested = ingest(&self.setup.installation, command, control(&bar, stop.clone())).await;

@@ -33,6 +33,7 @@ pub(super) fn refusal(error: IntakeError, location: impl Fn(&str) -> String) -> 
             Refusal::new(StatusCode::FORBIDDEN, "ACCESS_DENIED", message)
         }
         IntakeError::PackageUnknown(id) => archive_unknown(&id),
+        IntakeError::VersionUnknown { .. } => Refusal::new(StatusCode::NOT_FOUND, "VERSION_NOT_FOUND", message),
         IntakeError::OrderUnknown(id) => dissemination_unknown(&id),
         IntakeError::NotPreserved { reason, .. } => {
             let refusal = Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "ARCHIVE_NOT_PRESERVED", message);

@@ -86,6 +86,7 @@ fn error(failure: Failure) -> ErrorBody {
         FailureCode::NotPreserved => "ARCHIVE_NOT_PRESERVED",
         FailureCode::NotAllowed => "ACCESS_DENIED",
         FailureCode::Cancelled => "CANCELLED",
+        FailureCode::AreaFull => "AREA_FULL",
     };
     ErrorBody { code: code.to_owned(), message: failure.message, details: None }
 }

@@ -1,0 +1,75 @@
+//! Looking packages up by the names that people know, and what is under way for them.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::caller::{Caller, Role};
+use crate::db::orders::Order;
+use crate::db::packages::{Package, PackageQuery, Version};
+use crate::db::{ingests, orders, packages};
+use crate::intake::{Intake, IntakeError};
+
+/// A package with its versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageRecord {
+    /// The package.
+    pub package: Package,
+    /// Its versions, oldest first.
+    pub versions: Vec<Version>,
+}
+
+/// What is under way for a package, or went wrong last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageWork {
+    /// The package.
+    pub package_id: String,
+    /// Orders that are under way, and of each channel the last one that failed, unless a later one was delivered. Oldest
+    /// first.
+    pub orders: Vec<Order>,
+    /// Whether a version is being added to it.
+    pub is_being_ingested: bool,
+}
+
+impl Intake {
+    /// The packages that the caller may read and to which all of a query applies, each with its versions, sorted by
+    /// identifier of the catalogue: at most `limit` of them after `after`. A query that asks for nothing is for all.
+    pub async fn package_find(
+        &self,
+        caller: &Caller,
+        query: &PackageQuery,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<PackageRecord>, IntakeError> {
+        let database = &self.installation.database;
+        let contract_ids = caller.grants.contracts(Role::Read);
+        let found = packages::search(database, &contract_ids, query, after, limit).await?;
+        let ids: Vec<&str> = found.iter().map(|package| package.id.as_str()).collect();
+        let mut versions: HashMap<String, Vec<Version>> = HashMap::with_capacity(ids.len());
+        for (package_id, version) in packages::versions_of(database, &ids).await? {
+            versions.entry(package_id).or_default().push(version);
+        }
+        let record =
+            |package: Package| PackageRecord { versions: versions.remove(&package.id).unwrap_or_default(), package };
+        Ok(found.into_iter().map(record).collect())
+    }
+
+    /// What is under way for some packages, as far as the caller may read them, in the order in which they are named.
+    pub async fn package_work(&self, caller: &Caller, package_ids: &[&str]) -> Result<Vec<PackageWork>, IntakeError> {
+        let database = &self.installation.database;
+        let mut found: HashMap<String, Vec<Order>> = HashMap::new();
+        for order in orders::work(database, package_ids).await? {
+            if caller.grants.has(&order.contract_id, Role::Read) {
+                found.entry(order.package_id.clone()).or_default().push(order);
+            }
+        }
+        let contract_ids = caller.grants.contracts(Role::Read);
+        let now = self.installation.clock.now();
+        let changing: HashSet<String> =
+            ingests::changing(database, &contract_ids, package_ids, now).await?.into_iter().collect();
+        let work = |id: &&str| PackageWork {
+            package_id: (*id).to_owned(),
+            orders: found.remove(*id).unwrap_or_default(),
+            is_being_ingested: changing.contains(*id),
+        };
+        Ok(package_ids.iter().map(work).collect())
+    }
+}
