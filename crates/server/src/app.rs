@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::Settings;
-use crate::dialect::dps;
+use crate::dialect::{dns, dps};
 use crate::http::https::HttpsOnly;
 use crate::http::limit::{ByAddress, RateLimit};
 use crate::http::refusal::Shapes;
@@ -115,7 +115,7 @@ impl App {
 
     fn routes(&self) -> (Router, OpenApi) {
         let document = openapi::empty(self.issuer().is_some());
-        let router: OpenApiRouter<App> = OpenApiRouter::with_openapi(document)
+        let mut router: OpenApiRouter<App> = OpenApiRouter::with_openapi(document)
             .routes(routes!(health::healthz))
             .routes(routes!(health::readyz))
             .routes(routes!(issuer::token))
@@ -123,6 +123,9 @@ impl App {
             .routes(routes!(issuer::metadata))
             .routes(routes!(download::download))
             .nest(&self.0.settings.dps.base_path, dps::router());
+        if let Some(base_path) = self.0.settings.dns.base_path() {
+            router = router.nest(base_path, dns::router());
+        }
         let (router, document) = router.split_for_parts();
         (router.with_state(self.clone()), document)
     }
@@ -131,24 +134,22 @@ impl App {
     pub fn router(&self) -> Router {
         let settings = &self.0.settings;
         let (router, document) = self.routes();
+        let dps_base_path = settings.dps.base_path.as_str();
+        let dns_base_path = settings.dns.base_path();
+        let mut shapes = vec![("/oauth2".to_owned(), issuer::SHAPE), (dps_base_path.to_owned(), dps::SHAPE)];
+        let mut uncounted = vec![format!("{dps_base_path}/"), "/healthz".to_owned(), "/readyz".to_owned()];
+        if let Some(base_path) = dns_base_path {
+            shapes.extend(dns::SHAPES.map(|(below, shape)| (format!("{base_path}{below}"), shape)));
+            uncounted.push(format!("{base_path}/"));
+        }
         let common = Common {
-            shapes: Shapes::new(vec![
-                ("/oauth2".to_owned(), issuer::SHAPE),
-                (settings.dps.base_path.clone(), dps::SHAPE),
-            ]),
+            shapes: Shapes::new(shapes),
             https: HttpsOnly {
                 insecure_http: settings.server.insecure_http,
                 public_url: self.public_url().into(),
-                paths: Arc::default(),
+                paths: Arc::new(dns_base_path.map(str::to_owned).into_iter().collect()),
             },
-            limit: ByAddress {
-                limit: self.0.gate.limit.clone(),
-                except: Arc::new(vec![
-                    format!("{}/", settings.dps.base_path),
-                    "/healthz".to_owned(),
-                    "/readyz".to_owned(),
-                ]),
-            },
+            limit: ByAddress { limit: self.0.gate.limit.clone(), except: Arc::new(uncounted) },
             timeout: settings.request_timeout(),
             max_body_bytes: settings.server.max_body_bytes,
         };

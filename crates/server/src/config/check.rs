@@ -7,6 +7,7 @@ use url::Url;
 
 use super::core::MAX_WEIGHT;
 use super::{Problem, Settings, StoreLinks};
+use crate::http::refusal::begins_with;
 use crate::http::tls::Tls;
 
 impl Settings {
@@ -187,17 +188,22 @@ impl Settings {
     }
 
     fn check_names(&self, found: &mut Found) {
-        let base = &self.dps.base_path;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
-        let good = base.starts_with('/') && base.len() > 1 && !base.ends_with('/') && !base.contains("//");
-        found.unless(
-            good && base.bytes().all(plain),
-            "dps.base_path",
-            "begin with a slash, do not end with one, and use letters, digits, hyphens and slashes alone",
-        );
-        let reserved = ["/oauth2", "/swagger", "/deliveries", "/healthz", "/readyz", "/openapi.json", "/.well-known"];
-        let taken = reserved.iter().any(|other| base == other || base.starts_with(&format!("{other}/")));
-        found.unless(!taken, "dps.base_path", "is a path that Dipper needs for something else");
+        let bases = [("dps.base_path", Some(self.dps.base_path.as_str())), ("dns.base_path", self.dns.base_path())];
+        let bases = bases.into_iter().filter_map(|(key, base)| Some((key, base?)));
+        let mut others =
+            vec!["/oauth2", "/swagger", "/deliveries", "/healthz", "/readyz", "/openapi.json", "/.well-known"];
+        for (key, base) in bases {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
+            let good = base.starts_with('/') && base.len() > 1 && !base.ends_with('/') && !base.contains("//");
+            found.unless(
+                good && base.bytes().all(plain),
+                key,
+                "begin with a slash, do not end with one, and use letters, digits, hyphens and slashes alone",
+            );
+            let taken = good && others.iter().any(|other| begins_with(base, other) || begins_with(other, base));
+            found.unless(!taken, key, "is, or lies below or above, a path that Dipper needs for something else");
+            others.push(base);
+        }
         for entry in &self.egress.allow {
             let host = entry.parse::<std::net::IpAddr>().is_ok() || url::Host::parse(entry).is_ok();
             let good = if entry.contains('/') { is_network(entry) } else { host };
@@ -337,6 +343,7 @@ mod tests {
         for (path, good) in [("/dps-submission", true), ("/a/b", true), ("", false), ("/", false), ("dps", false)]
             .into_iter()
             .chain([("/dps/", false), ("/a//b", false), ("/{x}", false), ("/swagger", false), ("/swagger-dps", true)])
+            .chain([("/daweb3", false), ("/daweb3/dps", false), ("/daweb33", true)])
         {
             settings.dps.base_path = path.to_owned();
             assert_eq!(settings.check().is_empty(), good, "{path}");

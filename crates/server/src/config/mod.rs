@@ -55,6 +55,8 @@ pub struct Settings {
     pub delivery_s3: S3Settings,
     /// The DPS dissemination service.
     pub dps: DpsSettings,
+    /// The DNS RESTful API.
+    pub dns: DnsSettings,
     /// Who issues the tokens that are accepted.
     pub issuer: IssuerSettings,
     /// Outgoing calls.
@@ -303,6 +305,23 @@ pub struct DpsSettings {
     pub priority_order: PriorityOrder,
     /// Where a token lists its roles.
     pub roles_claim: String,
+}
+
+/// The DNS RESTful API.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsSettings {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Where it is found.
+    pub base_path: String,
+}
+
+impl DnsSettings {
+    /// Where it is found, if there is one.
+    pub fn base_path(&self) -> Option<&str> {
+        self.enabled.then_some(self.base_path.as_str())
+    }
 }
 
 /// Which priority goes first.

@@ -89,6 +89,11 @@ impl Parameters {
         }
     }
 
+    /// Whether a parameter is given at all, with a value or without one.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key == name)
+    }
+
     /// The value of a parameter that is a whole number within bounds.
     pub fn integer(&self, name: &str, bounds: RangeInclusive<u64>) -> Result<Option<u64>, Refusal> {
         let Some(text) = self.one(name)? else { return Ok(None) };
@@ -184,6 +189,7 @@ mod tests {
         assert_eq!(query.integer("limit", 1..=1000).expect("good"), Some(10));
         assert_eq!(query.one("name").expect("good"), Some("a b c"));
         assert_eq!(query.one("empty").expect("good"), None);
+        assert!(query.has("empty") && !query.has("none"));
         assert!(query.one("twice").expect_err("twice").message.contains("`twice`"));
         assert!(query.integer("limit", 1..=5).expect_err("too big").message.contains("from 1 to 5"));
         assert!(query.integer("name", 1..=5).is_err());

@@ -25,6 +25,9 @@ pub fn empty(embedded_issuer: bool) -> OpenApi {
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
     let bearer = bearer.description(Some("An access token, with roles such as `{contractId}_R`.")).build();
     let mut components = ComponentsBuilder::new().security_scheme("bearer", SecurityScheme::Http(bearer));
+    let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic);
+    let basic = basic.description(Some("The name and the secret of a client.")).build();
+    components = components.security_scheme("basic", SecurityScheme::Http(basic));
     if embedded_issuer {
         let flow = Flow::ClientCredentials(ClientCredentials::new("/oauth2/token", Scopes::new()));
         components = components.security_scheme("oauth2", SecurityScheme::OAuth2(OAuth2::new([flow])));

@@ -150,7 +150,7 @@ impl Shapes {
 }
 
 /// Whether a path is this one or lies below it.
-pub(super) fn begins_with(path: &str, beginning: &str) -> bool {
+pub(crate) fn begins_with(path: &str, beginning: &str) -> bool {
     path.strip_prefix(beginning).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

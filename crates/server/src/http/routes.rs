@@ -2,7 +2,7 @@
 
 use dipper_core::Role;
 
-use crate::dialect::dps;
+use crate::dialect::{dns, dps};
 
 /// What a request must bring to be heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Need {
     Credentials,
     /// A signature in the address.
     SignedLink,
+    /// The name and secret of a client with this role on some contract. The core checks the role on the contract at hand.
+    Basic(Role),
     /// A token with this role on some contract. The core checks the role on the contract at hand.
     Token(Role),
 }
@@ -41,13 +43,17 @@ const OWN: [(&str, &str, Need); 10] = [
     ("GET", "/deliveries/{deliveryId}/{number}/{filename}", Need::SignedLink),
 ];
 
-/// Every route of a server.
-pub fn table(dps_base_path: &str) -> Vec<Route> {
-    let dps = dps::RIGHTS.iter().map(|(method, path, need)| Route {
-        method,
-        path: format!("{dps_base_path}{path}"),
-        need: *need,
-    });
-    let own = OWN.iter().map(|(method, path, need)| Route { method, path: (*path).to_owned(), need: *need });
-    own.chain(dps).collect()
+/// Every route of a server with these base paths.
+pub fn table(dps_base_path: &str, dns_base_path: Option<&str>) -> Vec<Route> {
+    let below = |base_path: &str, rights: &[(&'static str, &str, Need)]| -> Vec<Route> {
+        let route = |(method, path, need): &(&'static str, &str, Need)| Route {
+            method,
+            path: format!("{base_path}{path}"),
+            need: *need,
+        };
+        rights.iter().map(route).collect()
+    };
+    let dns = dns_base_path.map(|base_path| below(base_path, &dns::RIGHTS));
+    let contracts = below(dps_base_path, &dps::RIGHTS).into_iter().chain(dns.into_iter().flatten());
+    below("", &OWN).into_iter().chain(contracts).collect()
 }

@@ -22,17 +22,20 @@ async fn every_route_stands_in_the_table_of_rights_and_keeps_to_it() {
         }
     }
     described.extend(PAGES.map(|path| ("GET".to_owned(), path.to_owned())));
-    let table = routes::table("/dps-submission");
+    let table = routes::table("/dps-submission", Some("/daweb3"));
     let listed: BTreeSet<_> = table.iter().map(|route| (route.method.to_owned(), route.path.clone())).collect();
     assert_eq!(described, listed);
 
     let without_role = server.client("nobody", &[]).await;
+    let secret = without_role.reveal().to_owned();
     let without_role = server.token("nobody", &without_role).await;
     for route in table {
         let path = route.path.replace("{file}", "index.html").replace(['{', '}'], "0");
+        let is_basic = matches!(route.need, Need::Basic(_));
         let ask = |token: Option<&str>| {
             let request = server.http.request(route.method.parse().expect("a method"), format!("{}{path}", server.url));
             match token {
+                Some(_) if is_basic => request.basic_auth("nobody", Some(&secret)).send(),
                 Some(token) => request.bearer_auth(token).send(),
                 None => request.send(),
             }
@@ -43,7 +46,7 @@ async fn every_route_stands_in_the_table_of_rights_and_keeps_to_it() {
             Need::Nothing => (&[200], &[200]),
             Need::Credentials => (&[400, 401], &[400, 401]),
             Need::SignedLink => (&[403], &[403]),
-            Need::Token(_) => (&[401], &[403]),
+            Need::Token(_) | Need::Basic(_) => (&[401], &[403]),
         };
         assert!(expected.0.contains(&bare), "{route:?} without a token: {bare}");
         assert!(expected.1.contains(&signed_in), "{route:?} without the role: {signed_in}");

@@ -105,6 +105,13 @@ impl Server {
         package.id
     }
 
+    /// A package that the catalogue knows, and nobody opens.
+    pub(crate) async fn listed_package(&self, contract_id: &str, object_id: &str) {
+        let ocfl_id = ids::ocfl_id(contract_id, object_id);
+        let location = format!("nowhere/{ocfl_id}");
+        self.catalogue(contract_id, object_id, ocfl_id, location, &[("a", b"alpha")]).await;
+    }
+
     /// A small package with three files.
     pub(crate) async fn small_package(&self, contract_id: &str, object_id: &str) -> Stored {
         let files: [(&str, &[u8]); 3] =

@@ -1,5 +1,7 @@
 //! A whole server for one test: its own data directory, its own port, a clock that the test moves.
 
+use std::net::IpAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -216,6 +218,13 @@ pub(crate) async fn answer(response: Response) -> (u16, Value) {
 /// The text of a header, empty when it is not there.
 pub(crate) fn header(response: &Response, name: &str) -> String {
     response.headers().get(name).map(|value| value.to_str().expect("text").to_owned()).unwrap_or_default()
+}
+
+/// An address of this machine that is not loopback, if it has one.
+pub(crate) fn address_of_a_neighbour() -> Option<IpAddr> {
+    let output = Command::new("hostname").arg("-I").output().ok()?;
+    let addresses = String::from_utf8(output.stdout).ok()?;
+    addresses.split_ascii_whitespace().filter_map(|text| text.parse().ok()).find(|ip: &IpAddr| ip.is_ipv4())
 }
 
 /// The code of an error answer.

@@ -1,7 +1,6 @@
 //! TLS as other people's programs see it, and what is answered without it.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use serde_json::Value;
 use crate::authority::{Authority, s_client};
 use crate::cli_support::{Dipper, Running, wait_until};
 use crate::peers;
-use crate::support::{PATIENCE, Server, answer, code, header};
+use crate::support::{PATIENCE, Server, address_of_a_neighbour, answer, code, header};
 
 /// The real program with a certificate of its own, and its log in a file.
 struct Secured {
@@ -267,13 +266,6 @@ fn the_check_of_the_settings_names_the_file_at_fault() {
         // What does not listen needs no certificate.
         assert_eq!(run(&["contract", "list"]).code, 0);
     }
-}
-
-/// An address of this machine that is not loopback, if it has one.
-fn address_of_a_neighbour() -> Option<IpAddr> {
-    let output = Command::new("hostname").arg("-I").output().ok()?;
-    let addresses = String::from_utf8(output.stdout).ok()?;
-    addresses.split_ascii_whitespace().filter_map(|text| text.parse().ok()).find(|ip: &IpAddr| ip.is_ipv4())
 }
 
 /// Asks as another machine would. Who is near and what is secret is tested in full beside the decision itself; here, that

@@ -1,8 +1,6 @@
 //! Between the core's words and the wire's. Every match is exhaustive: a new state of the core does not compile
 //! until this contract has a word for it.
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use dipper_archive::digest::Algorithm;
 use dipper_core::db::deliveries::{Delivery, DeliveryFile};
 use dipper_core::db::orders::{Failure, FailureCode};
@@ -145,21 +143,6 @@ pub(super) fn archive(package: Package) -> Archive {
     }
 }
 
-/// The cursor that continues after an identifier. Clients are to keep it as it is, so it does not look like one.
-pub(super) fn cursor(kind: char, id: &str) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(format!("{kind}{id}"))
-}
-
-/// The identifier in a cursor of that kind.
-pub(super) fn cursor_id(kind: char, cursor: &str) -> Result<String, Refusal> {
-    let decoded = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let id = decoded.as_deref().and_then(|text| text.strip_prefix(kind)).filter(|id| id.len() <= 64);
-    let plain = id.filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()));
-    plain.map(str::to_owned).ok_or_else(|| {
-        Refusal::bad_request("the parameter `cursor` is not one that a list gave: take `nextCursor` as it is")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,15 +179,6 @@ mod tests {
         assert_eq!(both(Some(1)), (Ok((1, 1)), Ok((1, 100))));
         for wrong in [0, 101, -1, i64::MAX, i64::MIN] {
             assert!(priority(Some(wrong), PriorityOrder::HighFirst).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn cursors_come_back_as_they_went() {
-        assert_eq!(cursor_id('o', &cursor('o', "8Z7x1T9rN0Xc2B5Yq4L3zP")).expect("a cursor"), "8Z7x1T9rN0Xc2B5Yq4L3zP");
-        let wrong = [cursor('p', "abc"), cursor('o', ""), cursor('o', "a'b"), "abc".to_owned(), "%%".to_owned()];
-        for wrong in wrong {
-            assert!(cursor_id('o', &wrong).is_err(), "{wrong}");
         }
     }
 }

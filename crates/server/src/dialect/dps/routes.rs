@@ -11,6 +11,7 @@ use super::errors::{archive_unknown, dissemination_unknown, refusal};
 use super::wire::{Archive, ArchivePage, Dissemination, DisseminationOrder, DisseminationPage, ErrorAnswer};
 use super::{DIALECT, mapping};
 use crate::app::App;
+use crate::http::cursor;
 use crate::http::input::{JsonBody, Parameters, PathNames};
 use crate::http::refusal::Refusal;
 use crate::signin::{Permit, Read};
@@ -115,11 +116,11 @@ pub(super) async fn dissemination_list(
         package_id: query.one("archiveId")?.map(str::to_owned),
         states: query.one("status")?.map(mapping::states).transpose()?,
         dialect: Some(DIALECT.to_owned()),
-        before: query.one("cursor")?.map(|cursor| mapping::cursor_id('o', cursor)).transpose()?,
+        before: query.one("cursor")?.map(|cursor| cursor::read('o', cursor)).transpose()?,
         limit: limit + 1,
     };
     let mut views = app.intake().order_list(&permit.caller, &filter).await.map_err(|error| refuse(&app, error))?;
-    let next_cursor = page_end(&mut views, limit).map(|view| mapping::cursor('o', &view.order.id));
+    let next_cursor = page_end(&mut views, limit).map(|view| cursor::write('o', &view.order.id));
     let disseminations = views.into_iter().map(mapping::dissemination).collect();
     Ok(Json(DisseminationPage { disseminations, next_cursor }))
 }
@@ -209,11 +210,11 @@ pub(super) async fn archive_list(
     let filter = PackageFilter {
         contract_id: query.one("contractId")?.map(str::to_owned),
         object_id: query.one("objectId")?.map(str::to_owned),
-        after: query.one("cursor")?.map(|cursor| mapping::cursor_id('a', cursor)).transpose()?.unwrap_or_default(),
+        after: query.one("cursor")?.map(|cursor| cursor::read('a', cursor)).transpose()?.unwrap_or_default(),
         limit: limit + 1,
     };
     let mut packages = app.intake().package_list(&permit.caller, &filter).await.map_err(|error| refuse(&app, error))?;
-    let next_cursor = page_end(&mut packages, limit).map(|package| mapping::cursor('a', &package.id));
+    let next_cursor = page_end(&mut packages, limit).map(|package| cursor::write('a', &package.id));
     Ok(Json(ArchivePage { archives: packages.into_iter().map(mapping::archive).collect(), next_cursor }))
 }
 
