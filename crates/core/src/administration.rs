@@ -14,7 +14,7 @@ use crate::db::notices::{Attempt, Notice};
 use crate::db::packages::{Package, Version};
 use crate::db::steps::{HeldStep, StepCount};
 use crate::db::webhooks::Webhook;
-use crate::db::{DatabaseError, contracts, events, notices, packages, steps, webhooks};
+use crate::db::{DatabaseError, area_files, contracts, events, notices, packages, steps, webhooks};
 use crate::egress::{Allowed, Refusal};
 use crate::ids;
 use crate::installation::Installation;
@@ -109,6 +109,20 @@ impl Administration {
     /// Every contract with the number of its packages.
     pub async fn contract_list(&self) -> Result<Vec<(String, u64)>> {
         Ok(contracts::list(&self.installation.database).await?)
+    }
+
+    /// Gives a contract's area a quota of its own, 0 for none at all; with `None` it has the one that is set for all.
+    pub async fn contract_quota_set(&self, id: &str, quota_bytes: Option<u64>) -> Result<()> {
+        let mut transaction = self.installation.database.begin().await?;
+        if !contracts::quota_set(&mut transaction, id, quota_bytes).await? {
+            return Err(unknown(CONTRACT, id));
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// How many bytes lie in the area of a contract, or have room reserved there.
+    pub async fn area_used_bytes(&self, contract_id: &str) -> Result<u64> {
+        Ok(area_files::used_bytes(&self.installation.database, contract_id).await?)
     }
 
     /// Fails when there is no such contract.

@@ -1,12 +1,18 @@
 //! From a version of a package to the files that are delivered of it: which stored files each holds, under which
 //! name, and in which form.
+//!
+//! A version that is a bag is delivered as it was deposited; the files of any other become the payload of a new bag. The
+//! surface of a package is always a new bag: `assembly/surface.rs` says what its payload is.
 
-use std::collections::BTreeMap;
+mod surface;
+
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use dipper_archive::ocfl::{self, Inventory, Lengths, Object, StorageRoot, VersionFile};
 use dipper_archive::package::{Content, Form, Layout, LayoutError};
 
+use crate::db::orders::View;
 use crate::db::packages::Package;
 use crate::settings::Split;
 
@@ -17,6 +23,8 @@ pub const LAYOUT_FORMAT: u32 = 1;
 
 /// The directory that holds representations, in a package or in the payload of a stored bag.
 const REPRESENTATIONS: [&str; 2] = ["representations/", "data/representations/"];
+/// The file that makes a version a bag.
+const BAG_DECLARATION: &str = "bagit.txt";
 /// The part that holds what lies outside of every representation.
 const REST: &str = "/";
 
@@ -84,7 +92,44 @@ impl<'a> Assembly<'a> {
     ///
     /// A version that is a bag already is delivered as it was deposited. Anything else is put into a bag.
     pub fn layout(&self, part: &str) -> Result<Layout, AssemblyError> {
-        let (inventory, version) = (&self.inventory, self.version);
+        let wanted = |file: &VersionFile<'_>| part.is_empty() || representation(file.logical_path) == part;
+        let files = self.inventory.files(self.version).filter(wanted).map(|file| (file.logical_path, file));
+        let contents = self.contents(files)?;
+        let info = bag_info(self.package, self.version, self.created());
+        Ok(Layout::new(&safe_name(&self.package.object_id), self.form(info), contents, self.modified())?)
+    }
+
+    /// The layout of what is delivered into an area, with `top` as the directory that holds everything.
+    pub fn area_layout(&self, view: View, top: &str) -> Result<Layout, AssemblyError> {
+        let info = area_info(self.package, self.version, view, self.created());
+        let (form, contents) = match view {
+            View::Version => {
+                let files = self.inventory.files(self.version).map(|file| (file.logical_path, file));
+                (self.form(info), self.contents(files)?)
+            }
+            View::Surface => (Form::Bag { info }, self.contents(surface::of(&self.inventory, self.version))?),
+        };
+        Ok(Layout::new(top, form, contents, self.modified())?)
+    }
+
+    fn form(&self, info: Vec<(String, String)>) -> Form {
+        let is_bag = self.inventory.file(self.version, BAG_DECLARATION).is_some();
+        if is_bag { Form::Plain } else { Form::Bag { info } }
+    }
+
+    fn created(&self) -> Option<time::OffsetDateTime> {
+        self.inventory.version(self.version).and_then(|version| version.created_at())
+    }
+
+    fn modified(&self) -> u64 {
+        self.created().and_then(|created| u64::try_from(created.unix_timestamp()).ok()).unwrap_or(0)
+    }
+
+    /// The contents of files, each under a path of its own.
+    fn contents<'f>(
+        &self,
+        files: impl IntoIterator<Item = (&'f str, VersionFile<'f>)>,
+    ) -> Result<Vec<Content>, AssemblyError> {
         let lengths = match self.lengths.get() {
             Some(lengths) => lengths,
             None => {
@@ -92,33 +137,27 @@ impl<'a> Assembly<'a> {
                 self.lengths.get_or_init(|| lengths)
             }
         };
-        let mut contents = Vec::new();
-        for file in inventory.files(version) {
-            if part.is_empty() || representation(file.logical_path) == part {
-                contents.push(content(&self.object, lengths, &file, inventory.algorithm())?);
-            }
-        }
-        let created = inventory.version(version).and_then(|version| version.created_at());
-        let is_bag = inventory.file(version, "bagit.txt").is_some();
-        let form = if is_bag { Form::Plain } else { Form::Bag { info: bag_info(self.package, version, created) } };
-        let modified = created.and_then(|created| u64::try_from(created.unix_timestamp()).ok()).unwrap_or(0);
-        Ok(Layout::new(&safe_name(&self.package.object_id), form, contents, modified)?)
+        let content = |(path, file): (&str, VersionFile<'_>)| {
+            Ok(Content {
+                logical_path: path.to_owned(),
+                size: lengths.of(file.content_path)?,
+                digest: *file.digest,
+                algorithm: self.inventory.algorithm(),
+                location: format!("{}/{}", self.object.path(), file.content_path),
+            })
+        };
+        files.into_iter().map(content).collect()
     }
 }
 
-fn content(
-    object: &Object,
-    lengths: &Lengths,
-    file: &VersionFile<'_>,
-    algorithm: dipper_archive::digest::Algorithm,
-) -> Result<Content, AssemblyError> {
-    Ok(Content {
-        logical_path: file.logical_path.to_owned(),
-        size: lengths.of(file.content_path)?,
-        digest: *file.digest,
-        algorithm,
-        location: format!("{}/{}", object.path(), file.content_path),
-    })
+/// The content paths that a delivery needs.
+pub fn content_paths(inventory: &Inventory, version: u32, view: View) -> HashSet<String> {
+    match view {
+        View::Version => inventory.files(version).map(|file| file.content_path.to_owned()).collect(),
+        View::Surface => {
+            surface::of(inventory, version).into_values().map(|file| file.content_path.to_owned()).collect()
+        }
+    }
 }
 
 /// Nothing in it changes from one preparation to the next.
@@ -131,6 +170,24 @@ fn bag_info(package: &Package, version: u32, created: Option<time::OffsetDateTim
         info.push(("External-Identifier".to_owned(), package.object_id.clone()));
     }
     info.push(("Internal-Sender-Identifier".to_owned(), format!("{}/v{version}", package.id)));
+    info
+}
+
+/// What stands in the bag of a delivery into an area, whose reader knows the package by its names.
+fn area_info(
+    package: &Package,
+    version: u32,
+    view: View,
+    created: Option<time::OffsetDateTime>,
+) -> Vec<(String, String)> {
+    let mut info = bag_info(package, version, created);
+    info.extend(package.urn.iter().map(|urn| ("External-Identifier".to_owned(), urn.clone())));
+    info.push(("Internal-Sender-Identifier".to_owned(), package.identifier.clone()));
+    let description = match view {
+        View::Version => format!("version {version}"),
+        View::Surface => format!("the latest version of every file of the versions 1 to {version}"),
+    };
+    info.push(("Internal-Sender-Description".to_owned(), description));
     info
 }
 

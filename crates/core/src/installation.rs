@@ -159,6 +159,7 @@ pub struct Installation {
     /// Wake workers and notifiers, here and in other processes.
     pub(crate) bells: Bells,
     sweep_due: Notify,
+    area_sweep_due: Notify,
 }
 
 impl Installation {
@@ -204,6 +205,7 @@ impl Installation {
             areas,
             bells: Bells::default(),
             sweep_due: Notify::new(),
+            area_sweep_due: Notify::new(),
         })
     }
 
@@ -224,9 +226,14 @@ impl Installation {
         self.bells.notices.ring();
     }
 
-    /// Tells the sweeper of this process that something may be cleared away.
+    /// Tells the sweepers of this process that something may be cleared away.
     pub fn wake_sweeper(&self) {
         self.sweep_due.notify_one();
+        self.area_sweep_due.notify_one();
+    }
+
+    pub(crate) async fn area_sweep_due(&self) {
+        self.area_sweep_due.notified().await;
     }
 
     pub(crate) async fn sweep_due(&self) {

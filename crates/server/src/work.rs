@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use dipper_core::area::sweep::AreaSweeper;
 use dipper_core::installation::Installation;
 use dipper_core::link::Links;
 use dipper_core::notify::{NoticeRenderer, Notifier};
@@ -46,7 +47,7 @@ impl Background {
     }
 }
 
-/// Begins to work on steps, to send notices and to sweep the store of deliveries. At shutdown, steps that run have until `deadline` to finish.
+/// Begins to work on steps, to send notices and to sweep the areas and the store of deliveries. At shutdown, steps that run have until `deadline` to finish.
 pub(crate) fn start(
     worker: Worker,
     notifier: &Notifier,
@@ -55,6 +56,7 @@ pub(crate) fn start(
 ) -> JoinSet<()> {
     let mut working = JoinSet::new();
     working.spawn(Sweeper::new(worker.installation().clone()).run(shutdown.clone()));
+    working.spawn(AreaSweeper::new(worker.installation().clone()).run(shutdown.clone()));
     working.spawn(worker.run(shutdown.clone(), deadline));
     working.spawn(notifier.clone().run(shutdown.clone()));
     working

@@ -17,10 +17,16 @@
 //! - Room is reserved before the first byte is written, under the lock on the contract, and so is a file placed or removed:
 //!   what the catalogue says of an area holds for the directory.
 
+pub(crate) mod placing;
+pub mod sweep;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
 use dipper_archive::publish;
+
+/// Where files lie that are not complete. No contract has such a name.
+const STAGING: &str = ".staging";
 
 /// The areas of an installation. Nothing is created before it is needed.
 #[derive(Clone, Debug)]
@@ -42,6 +48,11 @@ impl Areas {
     /// The directory that holds all areas.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Where files lie that are not complete.
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.root.join(STAGING)
     }
 
     /// The area of a contract, whose directories are created if they are missing. Blocks.
@@ -89,7 +100,7 @@ mod tests {
     fn an_area_is_made_below_the_root_and_nowhere_else() -> io::Result<()> {
         let directory = tempfile::tempdir()?;
         let areas = Areas::new(directory.path().join("data/areas"));
-        for wrong in ["", ".", "..", ".staging", "../other", "a/b", "a\nb", &"a".repeat(256)] {
+        for wrong in ["", ".", "..", STAGING, "../other", "a/b", "a\nb", &"a".repeat(256)] {
             let refused = areas.ensure(wrong).map(|_| ()).map_err(|error| error.kind());
             assert_eq!(refused, Err(io::ErrorKind::InvalidInput), "{wrong:?}");
         }

@@ -36,6 +36,29 @@ pub async fn list(database: &Database) -> Result<Vec<(String, u64)>, DatabaseErr
     rows.iter().map(|row| Ok((row.text("id")?, row.count("packages")?))).collect()
 }
 
+/// Locks a contract, so that nobody else changes its area until the transaction ends; `false` when there is none.
+pub async fn lock(transaction: &mut Transaction, id: &str) -> Result<bool, DatabaseError> {
+    let query = sql("SELECT id FROM contracts WHERE id = $1").bind(id).locking();
+    Ok(transaction.row(query).await?.is_some())
+}
+
+/// How many bytes may lie in the area of a contract, if it has a quota of its own.
+pub async fn quota(transaction: &mut Transaction, id: &str) -> Result<Option<u64>, DatabaseError> {
+    let row = transaction.row(sql("SELECT quota_bytes FROM contracts WHERE id = $1").bind(id)).await?;
+    let quota = row.map_or(Ok(None), |row| row.integer_or_null("quota_bytes"))?;
+    Ok(quota.and_then(|quota| u64::try_from(quota).ok()))
+}
+
+/// Gives a contract a quota of its own, or takes it away; `false` when there is no such contract.
+pub async fn quota_set(
+    transaction: &mut Transaction,
+    id: &str,
+    quota_bytes: Option<u64>,
+) -> Result<bool, DatabaseError> {
+    let update = sql("UPDATE contracts SET quota_bytes = $1 WHERE id = $2");
+    Ok(transaction.execute(update.bind(quota_bytes).bind(id)).await? == 1)
+}
+
 /// Adds a client with a hashed secret and its roles. A client that exists is a duplicate.
 pub async fn client_add(
     transaction: &mut Transaction,

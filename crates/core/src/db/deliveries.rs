@@ -25,7 +25,7 @@ pub struct Delivery {
     pub released: Option<Timestamp>,
     /// The bucket and prefix that its files were put into; `None` when they are computed from the archive.
     pub store: Option<String>,
-    /// When its files were deleted there.
+    /// When its files were deleted there, or in the area in which they were.
     pub removed: Option<Timestamp>,
     /// What can be fetched.
     pub files: Vec<DeliveryFile>,
@@ -150,6 +150,12 @@ pub async fn over(
 pub async fn remove(transaction: &mut Transaction, id: &str, now: Timestamp) -> Result<bool, DatabaseError> {
     let update = "UPDATE deliveries SET removed = $1 WHERE id = $2 AND removed IS NULL";
     Ok(transaction.execute(sql(update).bind(now).bind(id)).await? == 1)
+}
+
+/// As [`remove`], for the delivery of an order.
+pub async fn remove_of(transaction: &mut Transaction, order_id: &str, now: Timestamp) -> Result<(), DatabaseError> {
+    let update = "UPDATE deliveries SET removed = $1 WHERE order_id = $2 AND removed IS NULL";
+    transaction.execute(sql(update).bind(now).bind(order_id)).await.map(|_| ())
 }
 
 async fn load(database: &Database, column: &'static str, wanted: &[&str]) -> Result<Vec<Delivery>, DatabaseError> {

@@ -24,6 +24,7 @@
 //! unfinished orders; a notice's by the fence of its claim; the rest says what shall be, not what is to be added.
 
 pub mod area_files;
+pub mod chores;
 pub mod claims;
 pub mod contracts;
 pub mod deliveries;

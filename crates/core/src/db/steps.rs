@@ -124,6 +124,17 @@ pub async fn holds(transaction: &mut Transaction, lease: &Lease) -> Result<bool,
     Ok(transaction.row(sql(query).bind(&lease.step_id).bind(lease.fence).locking()).await?.is_some())
 }
 
+/// Whether some step of an order is being worked on under a fence, or was at a time after `since`.
+pub async fn is_leased(
+    database: &Database,
+    order_id: &str,
+    fence: i64,
+    since: Timestamp,
+) -> Result<bool, DatabaseError> {
+    let query = "SELECT id FROM steps WHERE order_id = $1 AND fence = $2 AND state = 'leased' AND lease_until > $3";
+    Ok(database.row(sql(query).bind(order_id).bind(fence).bind(since)).await?.is_some())
+}
+
 /// How a claimed step ends.
 #[derive(Clone, Debug)]
 pub enum StepEnd {

@@ -1,11 +1,8 @@
-//! Uploads under way into the store of deliveries, and who clears away what is left of them.
+//! Uploads under way into the store of deliveries.
 
 use crate::db::packages::any_of;
 use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
 use crate::time::Timestamp;
-
-/// The name of the chore in the table of chores.
-const SWEEP: &str = "sweep deliveries";
 
 /// An upload that was about to begin, and has not ended as far as is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,28 +108,6 @@ async fn texts(database: &Database, query: &str, column: &str, wanted: &[&str]) 
     let text = format!("{query}{}", any_of(column, wanted, &mut values));
     let rows = database.rows(values.into_iter().fold(Statement::assembled(text), Statement::bind)).await?;
     rows.iter().map(|row| row.text("found")).collect()
-}
-
-/// Takes the chore of clearing away until a time, if nobody else has it, or lengthens it; gives when the store was last
-/// looked through as a whole.
-pub async fn sweep_claim(
-    database: &Database,
-    holder: &str,
-    now: Timestamp,
-    until: Timestamp,
-) -> Result<Option<Timestamp>, DatabaseError> {
-    let update = "UPDATE chores SET holder = $1, lease_until = $2
-                  WHERE name = $3 AND (holder = $1 OR lease_until < $4) RETURNING listed";
-    let mut transaction = database.begin().await?;
-    let row = transaction.row(sql(update).bind(holder).bind(until).bind(SWEEP).bind(now)).await?;
-    transaction.commit().await?;
-    row.map(|row| row.time("listed")).transpose()
-}
-
-/// Gives the chore back, and tells when the store was last looked through if it was now.
-pub async fn sweep_end(database: &Database, holder: &str, listed: Option<Timestamp>) -> Result<(), DatabaseError> {
-    let update = "UPDATE chores SET lease_until = 0, listed = COALESCE($1, listed) WHERE name = $2 AND holder = $3";
-    database.execute(sql(update).bind(listed).bind(SWEEP).bind(holder)).await.map(|_| ())
 }
 
 fn note(row: &Row) -> Result<UploadNote, DatabaseError> {

@@ -2,6 +2,7 @@
 //! publishes in the one transaction that also ends it, past the fence.
 
 mod admit;
+mod destination;
 mod prepare;
 mod recall;
 

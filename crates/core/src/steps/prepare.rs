@@ -1,20 +1,20 @@
 //! Prepares a delivery: looks whether it is still allowed, reads and verifies every byte of the package, and
 //! publishes the links. Without a store of deliveries nothing is written but the catalogue: the package is computed
 //! again when it is fetched. With one, the package goes up while it is read, and becomes an object there only after
-//! all of it has matched.
+//! all of it has matched. For the area of a contract it is written to a file in the same way. Where the bytes go is
+//! `destination.rs`.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use dipper_archive::bucket::{Fault, Upload};
 use dipper_archive::ocfl;
-use dipper_archive::package::{Control, Options, PrepareError, Prepared, Sink, SourceError, prepare};
+use dipper_archive::package::{Control, Options, Prepared, Sink, prepare};
 use tracing::{info, warn};
 
 use crate::assembly::{Assembly, AssemblyError, LAYOUT_FORMAT, Part};
 use crate::caller::Role;
 use crate::db::deliveries::{Delivery, DeliveryFile};
-use crate::db::orders::{Failure, FailureCode, Order};
+use crate::db::orders::{Channel, Failure, FailureCode, Order};
 use crate::db::packages::{Package, PackageState};
 use crate::db::steps::{Lease, StepEnd};
 use crate::db::{contracts, deliveries, orders, packages, steps};
@@ -26,7 +26,8 @@ use crate::meter;
 use crate::order::Signal;
 use crate::progress;
 use crate::steps::StepError;
-use crate::store::upload::{UploadError, Uploads};
+use crate::steps::destination::{Destination, placing_error};
+use crate::store::upload::Uploads;
 use crate::trace;
 
 pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &Hold) -> Result<(), StepError> {
@@ -34,54 +35,53 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
     let package = still_allowed(installation, &order, lease.attempt).await?;
     advance(installation, lease, Signal::RecallStarted).await?;
     advance(installation, lease, Signal::VerificationStarted).await?;
-    let mut uploads = match &installation.store {
-        Some(store) => Some(Uploads::new(installation, store, lease).await?),
-        None => None,
-    };
-    let (context, version, holding) = (Arc::clone(installation), order.version, hold.clone());
+    let mut destination = Destination::of(installation, lease, &order).await?;
+    let (context, ordered, holding) = (Arc::clone(installation), order.clone(), hold.clone());
     let first = lease.attempt == 1;
     let began = Instant::now();
     let preparing = meter::preparing(order.size_bytes);
     let span = trace::verification(&order);
     let verifying = tokio::task::spawn_blocking(move || {
-        let verified = match span.in_scope(|| verify(&context, &package, version, &holding, uploads.as_mut())) {
+        let verified = match span.in_scope(|| verify(&context, &package, &ordered, &holding, &mut destination)) {
             Err(StepError::Final { damage: Some(_), failure, .. }) if first => Err(second_look(&context, &failure)),
             verified => verified,
         };
-        (verified, uploads)
+        (verified, destination)
     })
     .await;
-    let (verified, uploads) = verifying.map_err(|error| StepError::Passing(error.to_string()))?;
+    let (verified, destination) = verifying.map_err(|error| StepError::Passing(error.to_string()))?;
     drop(preparing);
     let finished = match verified {
         Ok(prepared) => {
             let bytes: u64 = prepared.iter().map(|(_, prepared)| prepared.len).sum();
             meter::verified(bytes);
             info!(bytes, files = prepared.len(), milliseconds = began.elapsed().as_millis() as u64, "package verified");
-            complete(installation, lease, uploads.as_ref()).await.map(|()| prepared)
+            complete(installation, lease, &destination).await.map(|()| prepared)
         }
         Err(error) => Err(error),
     };
     match finished {
-        // Whether this came about is not always known. If it did not, the uploads are cleared away as those of a
-        // worker that died are.
-        Ok(prepared) => publish(installation, lease, &order, prepared, uploads.as_ref()).await,
-        Err(error) => {
-            if let Some(uploads) = uploads {
-                uploads.abort().await;
+        Ok(prepared) => {
+            let published = publish(installation, lease, &order, prepared, &destination).await;
+            if let (Err(_), Destination::Area(placement)) = (&published, &destination) {
+                // It has its name already, or never gets it.
+                placement.abort();
             }
+            // Whether this came about is not always known. If it did not, the uploads are cleared away as those of a
+            // worker that died are.
+            published
+        }
+        Err(error) => {
+            destination.abort().await;
             Err(error)
         }
     }
 }
 
 /// Everything has matched: if the lease holds, the order moves on, and what was uploaded becomes objects.
-async fn complete(installation: &Installation, lease: &Lease, uploads: Option<&Uploads>) -> Result<(), StepError> {
+async fn complete(installation: &Installation, lease: &Lease, destination: &Destination) -> Result<(), StepError> {
     advance(installation, lease, Signal::DeliveryStarted).await?;
-    match uploads {
-        Some(uploads) => uploads.complete().await.map_err(upload_error),
-        None => Ok(()),
-    }
+    destination.complete().await
 }
 
 /// What held when the order was accepted may not hold any more when its turn comes.
@@ -143,33 +143,35 @@ fn second_look(installation: &Installation, failure: &Failure) -> StepError {
 fn verify(
     installation: &Installation,
     package: &Package,
-    version: u32,
+    order: &Order,
     hold: &Hold,
-    mut uploads: Option<&mut Uploads>,
+    destination: &mut Destination,
 ) -> Result<Vec<(Part, Prepared)>, StepError> {
     let archive = &installation.archive;
-    let assembly = Assembly::open(archive, package, version).map_err(assembly_error)?;
-    let parts = assembly.parts(installation.settings.split);
+    let assembly = Assembly::open(archive, package, order.version).map_err(assembly_error)?;
+    let parts = match destination {
+        Destination::Area(placement) => {
+            vec![Part { name: String::new(), filename: placement.name().to_owned() }]
+        }
+        Destination::Computed | Destination::Store(_) => assembly.parts(installation.settings.split),
+    };
+    let cancelled = || hold.is_over();
     let mut verified = Vec::with_capacity(parts.len());
     for (number, part) in (1..).zip(parts) {
-        let layout = assembly.layout(&part.name).map_err(assembly_error)?;
-        let cancelled = || hold.is_over();
-        let control = Control { cancelled: Some(&cancelled), progress: None };
-        let mut upload = match &mut uploads {
-            Some(uploads) => {
-                let begun = uploads.begin(number, &part.filename, layout.len()).map_err(upload_error)?;
-                Some(begun.cancelled_by(&cancelled))
-            }
-            None => None,
+        let layout = match destination {
+            Destination::Area(placement) => assembly.area_layout(order.view, placement.top()),
+            Destination::Computed | Destination::Store(_) => assembly.layout(&part.name),
         };
+        let layout = layout.map_err(assembly_error)?;
+        let mut writer = destination.begin(number, &part, &layout, &cancelled)?;
+        let control = Control { cancelled: Some(&cancelled), progress: None };
         let options = Options::new(installation.settings.checksum);
-        let mut write = |piece: &[u8]| upload.as_mut().map_or(Ok(()), |upload| upload.write(piece));
-        let sink: Option<Sink<'_>> = if uploads.is_some() { Some(&mut write) } else { None };
+        let is_needed = writer.is_needed();
+        let mut write = |piece: &[u8]| writer.write(piece);
+        let sink: Option<Sink<'_>> = if is_needed { Some(&mut write) } else { None };
         let prepared = prepare(&layout, archive.storage().as_ref(), &options, control, sink)
-            .map_err(|error| prepare_error(error, hold))?;
-        if let (Some(uploads), Some(upload)) = (&mut uploads, upload) {
-            uploads.keep(upload.finish().map_err(|error| prepare_error(PrepareError::Sink(error), hold))?);
-        }
+            .map_err(|error| destination.prepare_error(error, hold))?;
+        destination.finish(writer, hold)?;
         verified.push((part, prepared));
     }
     Ok(verified)
@@ -184,16 +186,25 @@ async fn publish(
     lease: &Lease,
     order: &Order,
     prepared: Vec<(Part, Prepared)>,
-    uploads: Option<&Uploads>,
+    destination: &Destination,
 ) -> Result<(), StepError> {
     let settings = &installation.settings;
     let now = installation.clock.now();
-    let kept_until = now.plus(settings.delivery_kept.max(settings.link_lifetime));
+    let (expires, kept_until) = match destination {
+        Destination::Area(_) => (now.plus(settings.area.kept), now.plus(settings.area.kept)),
+        Destination::Computed | Destination::Store(_) => {
+            (now.plus(settings.link_lifetime), now.plus(settings.delivery_kept.max(settings.link_lifetime)))
+        }
+    };
+    let uploads = match destination {
+        Destination::Store(uploads) => Some(uploads),
+        Destination::Computed | Destination::Area(_) => None,
+    };
     let mut delivery = Delivery {
         id: ids::new_id(),
         order_id: order.id.clone(),
         created: now,
-        expires: now.plus(settings.link_lifetime),
+        expires,
         kept_until,
         released: None,
         store: uploads.map(|uploads| uploads.place().to_owned()),
@@ -216,6 +227,9 @@ async fn publish(
         checkpoints.push(prepared.checkpoints.to_bytes());
     }
     let mut transaction = installation.database.begin().await?;
+    if order.channel == Channel::Area {
+        contracts::lock(&mut transaction, &order.contract_id).await?;
+    }
     let mut order = orders::get_locked(&mut transaction, &order.id).await?.ok_or(StepError::Lost)?;
     if !steps::end(&mut transaction, lease, StepEnd::Done, now).await? {
         return Err(StepError::Lost);
@@ -233,13 +247,16 @@ async fn publish(
     deliveries::insert(&mut transaction, &delivery, checkpoints).await?;
     fixity::success(&mut transaction, &order.package_id, false, now).await?;
     progress::advance(&mut transaction, &mut order, Signal::Delivered, None, now, settings).await?;
+    if let Destination::Area(placement) = destination {
+        placement.publish(&mut transaction, now).await.map_err(placing_error)?;
+    }
     transaction.commit().await?;
     trace::order_ended(&order);
     installation.wake_notifier();
     Ok(())
 }
 
-fn damaged(detail: String) -> StepError {
+pub(super) fn damaged(detail: String) -> StepError {
     let message = format!("Stored content is damaged, and was not handed out: {detail}. The archive has been told.");
     StepError::Final {
         signal: Signal::Failed,
@@ -262,34 +279,6 @@ pub(super) fn archive_error(error: ocfl::Error) -> StepError {
             damaged(format!("{path} is missing"))
         }
         error @ (ocfl::Error::Io { .. } | ocfl::Error::Unrecovered { .. }) => StepError::Passing(error.to_string()),
-        error => damaged(error.to_string()),
-    }
-}
-
-fn upload_error(error: UploadError) -> StepError {
-    match error {
-        UploadError::Condemned => StepError::Lost,
-        UploadError::Database(error) => error.into(),
-        // Nothing is wrong with the order, nor with the archive. Whether the store has to come back, or somebody has
-        // to set its credentials right: until then the order waits.
-        UploadError::Store(error) => match Fault::of(&error) {
-            Some(Fault::Unavailable | Fault::Refused | Fault::NoBucket) => StepError::Away(error.to_string()),
-            _ => StepError::Passing(error.to_string()),
-        },
-    }
-}
-
-fn prepare_error(error: PrepareError, hold: &Hold) -> StepError {
-    match error {
-        PrepareError::Cancelled if hold.is_lost() => StepError::Lost,
-        PrepareError::Cancelled => StepError::Stopped,
-        error if error.is_archived() => StepError::Archived,
-        PrepareError::Sink(error) if Upload::is_cancelled(&error) => prepare_error(PrepareError::Cancelled, hold),
-        PrepareError::Sink(error) => upload_error(UploadError::Store(error)),
-        error @ (PrepareError::Fixity { .. } | PrepareError::Source(SourceError::WrongSize { .. })) => {
-            damaged(error.to_string())
-        }
-        error if error.is_retryable() => StepError::Passing(error.to_string()),
         error => damaged(error.to_string()),
     }
 }

@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::upload::{UploadError, discard};
 use super::{DeliveryStore, order_of};
+use crate::db::chores::{self, SWEEP_DELIVERIES};
 use crate::db::events::Event;
 use crate::db::{DatabaseError, deliveries, events, orders, uploads};
 use crate::ids;
@@ -104,7 +105,7 @@ impl Sweeper {
         let listing_due = began >= last_listed.plus(self.installation.settings.sweep_all);
         let swept = self.sweep_claimed(store, listing_due).await;
         let listed = (listing_due && swept.is_ok()).then_some(began);
-        uploads::sweep_end(&self.installation.database, &self.holder, listed).await?;
+        chores::end(&self.installation.database, SWEEP_DELIVERIES, &self.holder, listed).await?;
         swept
     }
 
@@ -120,7 +121,7 @@ impl Sweeper {
     async fn claim(&self) -> Result<Option<Timestamp>, DatabaseError> {
         let now = self.installation.clock.now();
         let until = now.plus(self.installation.settings.sweep_lease);
-        uploads::sweep_claim(&self.installation.database, &self.holder, now, until).await
+        chores::claim(&self.installation.database, SWEEP_DELIVERIES, &self.holder, now, until).await
     }
 
     /// Says between two pieces of work that this process is still at it.

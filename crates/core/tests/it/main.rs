@@ -13,6 +13,9 @@
 
 #[path = "../../../archive/tests/it/glacier.rs"]
 mod glacier;
+#[path = "../../../archive/tests/it/peers.rs"]
+#[allow(dead_code, reason = "the judges of storage roots are asked elsewhere")]
+mod peers;
 mod postgres;
 #[path = "../../../archive/tests/it/s3.rs"]
 mod s3;
@@ -29,6 +32,7 @@ pub(crate) enum Engine {
 mod on_sqlite {
     const ENGINE: crate::Engine = crate::Engine::Sqlite;
 
+    mod area;
     mod bench;
     mod bucket;
     mod cold;
@@ -47,6 +51,7 @@ mod on_sqlite {
 mod on_postgres {
     const ENGINE: crate::Engine = crate::Engine::Postgres;
 
+    mod area;
     mod bench;
     mod bucket;
     mod cold;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dipper_archive::bucket::{BucketSettings, ObjectType};
 use dipper_core::db::orders::Order;
-use dipper_core::db::sql;
+use dipper_core::db::{chores, sql};
 use dipper_core::download::Fetch;
 use dipper_core::link::LinkClaim;
 use dipper_core::order::OrderState;
@@ -310,7 +310,7 @@ async fn one_process_sweeps_at_a_time() {
     bench.intake.order_cancel(&bench.reader(CLIENT), &order.id).await.unwrap();
     let (database, now) = (&bench.installation.database, bench.clock.now());
     let until = now.plus(Duration::from_secs(600));
-    let claimed = dipper_core::db::uploads::sweep_claim(database, "another", now, until).await.unwrap();
+    let claimed = chores::claim(database, chores::SWEEP_DELIVERIES, "another", now, until).await.unwrap();
     assert_eq!(claimed, Some(Timestamp(0)));
     assert_eq!(swept(&bench).await, Swept::default());
     assert_eq!(server.keys().len(), 1);

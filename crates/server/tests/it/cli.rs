@@ -137,8 +137,10 @@ fn ingest_stores_versions_and_refuses_what_is_wrong() {
     assert_eq!(first.stderr, "", "no bar where nobody sees it");
     let first = first.json(0);
     let archive_id = first["archiveId"].as_str().expect("an identifier");
+    let identifier = first["identifier"].as_str().expect("an identifier");
+    assert!(identifier.starts_with("1-20") && identifier.ends_with('1'), "{identifier}");
     let expected = json!({
-        "archiveId": archive_id, "version": 1, "label": "first", "contractId": "2d17", "objectId": "foto 1",
+        "archiveId": archive_id, "identifier": identifier, "urn": null, "version": 1, "label": "first", "contractId": "2d17", "objectId": "foto 1",
         "files": 2, "bytes": 100_006, "newBytes": 100_006, "unchanged": false, "warnings": [],
     });
     assert_eq!(first, expected);
@@ -152,7 +154,12 @@ fn ingest_stores_versions_and_refuses_what_is_wrong() {
 
     let shown = dipper.json(&["package", "show", archive_id]);
     assert_eq!((&shown["version"], &shown["state"]), (&json!(2), &json!("preserved")));
-    assert_eq!(shown["versions"][0]["label"], "first");
+    assert_eq!((&shown["versions"][0]["label"], &shown["identifier"]), (&json!("first"), &json!(identifier)));
+    assert_eq!(shown["versions"][1]["container"], "source");
+    let set = |quota: &str| dipper.json(&["contract", "set", "2d17", "--quota", quota]);
+    assert_eq!(set("8000"), json!({ "contractId": "2d17", "quotaBytes": 8000, "usedBytes": 0 }));
+    assert_eq!(set("default")["quotaBytes"], json!(null));
+    dipper.run(&["contract", "set", "none", "--quota", "0"]).error(4);
     let listed = dipper.json(&["package", "list", "--contract", "2d17", "--limit", "1"]);
     assert_eq!((&listed["packages"][0]["objectId"], &listed["next"]), (&json!("foto 1"), &json!(archive_id)));
     let rest = dipper.json(&["package", "list", "--after", archive_id]);
