@@ -229,6 +229,15 @@ pub(crate) async fn put(
     event_kind: &str,
     now: Timestamp,
 ) -> Result<Put, DatabaseError> {
+    put_as(transaction, described, Event::new(event_kind, now)).await
+}
+
+/// As [`put`], with an event that says already who did it, and with what.
+pub(crate) async fn put_as(
+    transaction: &mut Transaction,
+    described: Described,
+    mut event: Event,
+) -> Result<Put, DatabaseError> {
     let Described { mut package, versions, is_named } = described;
     let known = packages::get_locked(transaction, &package.id).await?;
     let names = Names { identifier: package.identifier, urn: package.urn };
@@ -247,11 +256,12 @@ pub(crate) async fn put(
             return Ok(Put::Same);
         }
     }
-    contracts::add(transaction, &package.contract_id, now).await?;
+    contracts::add(transaction, &package.contract_id, event.at).await?;
     packages::put(transaction, &package, &versions).await?;
-    let mut event = Event::new(event_kind, now);
     event.package_id = Some(package.id.clone());
-    event.detail = format!("version {} at {}", package.head, package.location);
+    let source = Some(event.detail).filter(|detail| !detail.is_empty());
+    let source = source.map(|source| format!(" from {source}")).unwrap_or_default();
+    event.detail = format!("version {} at {}{source}", package.head, package.location);
     events::insert(transaction, &event).await?;
     Ok(if known.is_some() { Put::Changed } else { Put::Added })
 }

@@ -16,6 +16,8 @@ use dipper_archive::ocfl::{self, Draft, DraftOptions, Expected, Object, Start, S
 use tokio::runtime::Handle;
 use tracing::info;
 
+use crate::db::events::Event;
+use crate::db::packages::PackageQuery;
 use crate::db::{DatabaseError, contracts, ingests, packages};
 use crate::ids;
 use crate::index;
@@ -44,6 +46,16 @@ pub struct IngestCommand {
     pub urn: Option<String>,
     /// The file name under which it was handed in; `None` for the name that `path` ends with.
     pub container_name: Option<String>,
+    /// Set when nobody is there who could be asked.
+    pub unattended: Option<Unattended>,
+}
+
+/// How something is ingested that its depositor has left for us: where the bag names a package of the contract by its URN,
+/// that one is meant, whatever `object_id` says; and nothing is kept of what is not valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unattended {
+    /// Who left it, as the event names it.
+    pub agent: String,
 }
 
 /// How far an ingest is.
@@ -130,6 +142,9 @@ pub enum IngestError {
     /// The source could not be read.
     #[error("{0}")]
     Source(String),
+    /// The source is an archive that is cut off or damaged.
+    #[error("{0}")]
+    Broken(String),
     /// Another version of the package has that name.
     #[error("the package has a version {version} with the label {label:?} already, and its files are others")]
     LabelTaken {
@@ -189,15 +204,19 @@ pub async fn ingest(
     if !contracts::exists(database, &command.contract_id).await? {
         return Err(IngestError::ContractUnknown(command.contract_id));
     }
-    let ocfl_id = ocfl_id(installation, &command).await?;
+    let (submission, command) = blocking(move || Ok((open(&command)?, command))).await?;
+    let ocfl_id = ocfl_id(installation, &command, &submission).await?;
     recovery::recover(installation).await.map_err(|error| IngestError::Source(error.to_string()))?;
     let now = installation.clock.now();
     let lease = Lease::take(installation, &ocfl_id, now).await?.ok_or_else(|| IngestError::Busy(ocfl_id.clone()))?;
     let control = lease.guard(control);
-    let (context, id, told) = (Arc::clone(installation), ocfl_id.clone(), command.clone());
-    let working = tokio::task::spawn_blocking(move || work(&context, &id, &told, &control)).await;
-    let worked = working.map_err(|error| IngestError::Source(error.to_string())).and_then(|worked| worked);
-    let (stored, described) = match worked {
+    let mut event = Event::new("package ingested", now);
+    if let Some(Unattended { agent }) = &command.unattended {
+        event.agent.clone_from(agent);
+        event.detail = command.container_name.clone().unwrap_or_default();
+    }
+    let (context, id) = (Arc::clone(installation), ocfl_id.clone());
+    let (stored, described) = match blocking(move || work(&context, &id, &command, &submission, &control)).await {
         Err(IngestError::Cancelled) if lease.is_lost() => return Err(IngestError::Busy(ocfl_id)),
         Err(error) => {
             lease.release().await?;
@@ -206,43 +225,78 @@ pub async fn ingest(
         Ok(done) => done,
     };
     let mut transaction = database.begin().await?;
-    index::put(&mut transaction, described, "package ingested", now).await?;
+    index::put_as(&mut transaction, described, event).await?;
     ingests::end(&mut transaction, &ocfl_id, &installation.holder).await?;
     transaction.commit().await?;
     info!(package_id = %stored.package_id, version = stored.version, bytes = stored.bytes, "package ingested");
     Ok(stored)
 }
 
-/// A package that was adopted from another system keeps its OCFL identifier.
-async fn ocfl_id(installation: &Installation, command: &IngestCommand) -> Result<String, DatabaseError> {
-    let known = packages::find(&installation.database, &command.contract_id, &command.object_id).await?;
-    Ok(known.map_or_else(|| ids::ocfl_id(&command.contract_id, &command.object_id), |package| package.ocfl_id))
+/// Runs what blocks.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, IngestError> + Send + 'static,
+) -> Result<T, IngestError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| IngestError::Source(error.to_string())).and_then(|done| done)
 }
 
-/// The part that blocks: from the source to the committed version and its description.
+/// Opens the source, and refuses what is wrong at the first look.
+fn open(command: &IngestCommand) -> Result<Submission, IngestError> {
+    let submission = bagit::open(&command.path, &Limits::default())?;
+    refuse_invalid(&command.path, submission.report())?;
+    if submission.files().is_empty() {
+        return Err(IngestError::Empty(command.path.display().to_string()));
+    }
+    Ok(submission)
+}
+
+/// Which object it becomes. A package that was adopted from another system keeps its OCFL identifier.
+async fn ocfl_id(
+    installation: &Installation,
+    command: &IngestCommand,
+    submission: &Submission,
+) -> Result<String, DatabaseError> {
+    let IngestCommand { contract_id, object_id, .. } = command;
+    let mut known = None;
+    if command.unattended.is_some()
+        && let Some(urn) = urn_given(command, submission, &mut Vec::new())
+    {
+        let query = PackageQuery { urn: Some(urn), ..PackageQuery::default() };
+        known = packages::search(&installation.database, &[contract_id.as_str()], &query, "", 1).await?.pop();
+    }
+    if known.is_none() {
+        known = packages::find(&installation.database, contract_id, object_id).await?;
+    }
+    Ok(known.map_or_else(|| ids::ocfl_id(contract_id, object_id), |package| package.ocfl_id))
+}
+
+/// The part that blocks: from the opened source to the committed version and its description.
 fn work(
     installation: &Installation,
     ocfl_id: &str,
     command: &IngestCommand,
+    submission: &Submission,
     control: &IngestControl,
 ) -> Result<(Ingested, Described), IngestError> {
     let archive = &installation.archive;
     let runtime = Handle::current();
-    let submission = bagit::open(&command.path, &Limits::default())?;
-    refuse_invalid(&command.path, submission.report())?;
     let mut warnings = Vec::new();
-    let urn = urn_given(command, &submission, &mut warnings);
+    let urn = urn_given(command, submission, &mut warnings);
     // What would be refused in the end is refused before anything is copied.
     runtime.block_on(naming::check(installation, ocfl_id, urn.as_deref()))?;
     let container_name = container_name(command, &mut warnings);
-    if submission.files().is_empty() {
-        return Err(IngestError::Empty(command.path.display().to_string()));
-    }
     let options = DraftOptions { session: SESSION, start: Start::Empty, fixity: &[] };
     let draft = archive.draft(ocfl_id, &options)?;
-    let staging = Staging::new(&command.path, &submission, control)?;
-    let report = staging.run(&draft)?;
-    refuse_invalid(&command.path, &report)?;
+    let staging = Staging::new(&command.path, submission, control)?;
+    let run = staging.run(&draft).and_then(|report| refuse_invalid(&command.path, &report).map(|()| report));
+    let report = match run {
+        // Nobody will go on with it.
+        Err(error @ (IngestError::Broken(_) | IngestError::Invalid { .. })) if command.unattended.is_some() => {
+            draft.abandon()?;
+            return Err(error);
+        }
+        run => run?,
+    };
     warnings.extend(report.warnings.iter().map(ToString::to_string));
     let same = draft.base().and_then(|base| same_version(base, &staging.into_files(), command.label.as_deref()));
     // A URN that the package gets only now is recorded with a version, even if that has no new file.
@@ -410,6 +464,10 @@ impl<'a> Staging<'a> {
             (_, Ok(report)) => Ok(report),
             (Some(failure), Err(_)) => Err(failure),
             (None, Err(ReadError::Open(error))) => Err(error.into()),
+            // What the system did not say, whoever reads the archive found in it.
+            (None, Err(ReadError::Source { source, .. })) if source.raw_os_error().is_none() => {
+                Err(IngestError::Broken(format!("the archive could not be read to its end: {source}")))
+            }
             (None, Err(error)) => Err(IngestError::Source(error.to_string())),
         }
     }

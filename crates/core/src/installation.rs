@@ -226,6 +226,12 @@ impl Installation {
         self.bells.notices.ring();
     }
 
+    /// Tells whoever picks up submissions that a file in an incoming directory may be complete: in this process at once, in
+    /// others soon, where the database can tell them.
+    pub fn wake_incoming(&self) {
+        self.bells.incoming.ring();
+    }
+
     /// Tells the sweepers of this process that something may be cleared away.
     pub fn wake_sweeper(&self) {
         self.sweep_due.notify_one();
@@ -251,6 +257,12 @@ impl Installation {
     pub(crate) async fn notices_due(&self) {
         let due = db::notices::next_due(&self.database).await;
         self.bells.notices.wait(self.patience(due)).await;
+    }
+
+    /// Waits until a submission may be complete, or may be tried again, but not longer than that.
+    pub(crate) async fn incoming_due(&self, longest: Duration) {
+        let due = db::submissions::next_due(&self.database).await;
+        self.bells.incoming.wait(self.patience(due).min(longest)).await;
     }
 
     /// How long to wait for something that is due then, as far as is known.

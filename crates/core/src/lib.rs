@@ -17,6 +17,7 @@ pub mod fixity;
 mod hold;
 pub mod identifier;
 pub mod ids;
+pub mod incoming;
 pub mod index;
 pub mod ingest;
 pub mod installation;

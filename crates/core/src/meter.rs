@@ -74,6 +74,12 @@ const NOTICE_ACCEPTANCE: Metric = Metric::histogram(
     ACCEPTANCE_SECONDS,
     "Time from the making of a notice to its acceptance by the receiver.",
 );
+const SUBMISSIONS: Metric = Metric::counter(
+    "dipper_submissions_total",
+    &["outcome"],
+    "Files in incoming directories that were worked on: stored as a version of a package (ingested), given back with a \
+     report (refused), or to be tried again (postponed).",
+);
 const DATABASE: Metric = Metric::histogram(
     "dipper_database_duration_seconds",
     &["operation"],
@@ -100,6 +106,7 @@ pub const METRICS: &[Metric] = &[
     FIXITY_FAILURES,
     NOTICE_ATTEMPTS,
     NOTICE_ACCEPTANCE,
+    SUBMISSIONS,
     DATABASE,
     DATABASE_ERRORS,
 ];
@@ -134,6 +141,16 @@ const NOTICE_AGE: Metric = Metric::gauge(
     &[],
     "Time since the oldest pending notice was made; 0 when there is none.",
 );
+const SUBMISSIONS_OPEN: Metric = Metric::gauge(
+    "dipper_submissions_open",
+    &[],
+    "Files in incoming directories that are complete and wait for their turn, or are worked on.",
+);
+const SUBMISSION_AGE: Metric = Metric::gauge(
+    "dipper_submission_oldest_open_age_seconds",
+    &[],
+    "Time since the oldest of these files was first seen as it is; 0 when there is none.",
+);
 const CONNECTIONS: Metric = Metric::gauge(
     "dipper_database_connections",
     &["state"],
@@ -150,6 +167,8 @@ pub const CATALOGUE: &[Metric] = &[
     VERIFICATION_AGE,
     NOTICES_PENDING,
     NOTICE_AGE,
+    SUBMISSIONS_OPEN,
+    SUBMISSION_AGE,
     CONNECTIONS,
 ];
 
@@ -172,6 +191,9 @@ pub fn begin() {
     }
     for outcome in ["accepted", "refused", "unreachable", "dropped"] {
         NOTICE_ATTEMPTS.begin(&[outcome]);
+    }
+    for outcome in ["ingested", "refused", "postponed"] {
+        SUBMISSIONS.begin(&[outcome]);
     }
     for operation in OPERATIONS {
         DATABASE.begin(&[operation]);
@@ -291,6 +313,11 @@ pub(crate) fn notice_accepted(after: Duration) {
     histogram!(NOTICE_ACCEPTANCE.name).record(after);
 }
 
+/// The work on a submission has ended.
+pub(crate) fn submission_ended(outcome: &'static str) {
+    counter!(SUBMISSIONS.name, "outcome" => outcome).increment(1);
+}
+
 /// Takes the time of a call of the database.
 pub(crate) async fn database<T>(
     operation: &'static str,
@@ -343,6 +370,8 @@ pub fn tell(reading: Option<&Reading>) {
     gauge!(VERIFICATION_AGE.name).set(age(figures.oldest_verification));
     gauge!(NOTICES_PENDING.name).set(figures.notices_pending as f64);
     gauge!(NOTICE_AGE.name).set(age(figures.oldest_notice));
+    gauge!(SUBMISSIONS_OPEN.name).set(figures.submissions_open as f64);
+    gauge!(SUBMISSION_AGE.name).set(age(figures.oldest_submission));
     let (open, idle) = *connections;
     gauge!(CONNECTIONS.name, "state" => "used").set(f64::from(open.saturating_sub(idle)));
     gauge!(CONNECTIONS.name, "state" => "idle").set(f64::from(idle));

@@ -89,6 +89,10 @@ pub struct AreaSettings {
     pub kept_fetched: Duration,
     /// How long a file stays there that nobody fetches.
     pub kept: Duration,
+    /// How often the incoming directories are looked at; `None` for never.
+    pub pickup: Option<Duration>,
+    /// How long a file there must have stayed as it is before it is picked up.
+    pub settle: Duration,
 }
 
 impl Default for AreaSettings {
@@ -97,6 +101,8 @@ impl Default for AreaSettings {
             quota_bytes: 0,
             kept_fetched: Duration::from_secs(24 * 3600),
             kept: Duration::from_secs(336 * 3600),
+            pickup: Some(Duration::from_secs(10)),
+            settle: Duration::from_secs(30),
         }
     }
 }

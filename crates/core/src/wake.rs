@@ -24,11 +24,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_LONGEST: Duration = Duration::from_secs(10);
 
-/// What wakes the workers and notifiers of an installation.
+/// What wakes those who work for an installation.
 #[derive(Debug)]
 pub(crate) struct Bells {
     pub(crate) steps: Bell,
     pub(crate) notices: Bell,
+    pub(crate) incoming: Bell,
     rung: Arc<Notify>,
     /// Tells the messages of this process from those of others.
     name: String,
@@ -47,7 +48,7 @@ impl Default for Bells {
     fn default() -> Bells {
         let rung = Arc::new(Notify::new());
         let bell = |kind| Bell { kind, here: Notify::new(), for_others: AtomicBool::new(false), rung: rung.clone() };
-        Bells { steps: bell("steps"), notices: bell("notices"), rung, name: ids::new_id() }
+        Bells { steps: bell("steps"), notices: bell("notices"), incoming: bell("incoming"), rung, name: ids::new_id() }
     }
 }
 
@@ -74,7 +75,7 @@ impl Bell {
 impl Bells {
     /// Tells other processes what was rung since the last time.
     async fn tell(&self, database: &Database) -> Result<(), DatabaseError> {
-        for bell in [&self.steps, &self.notices] {
+        for bell in [&self.steps, &self.notices, &self.incoming] {
             if bell.for_others.swap(false, Ordering::Acquire) {
                 database.announce(&format!("{} {}", bell.kind, self.name)).await?;
             }
@@ -87,7 +88,7 @@ impl Bells {
         let Some((kind, name)) = message.split_once(' ') else {
             return;
         };
-        let bell = [&self.steps, &self.notices].into_iter().find(|bell| bell.kind == kind);
+        let bell = [&self.steps, &self.notices, &self.incoming].into_iter().find(|bell| bell.kind == kind);
         if let Some(bell) = bell.filter(|_| name != self.name) {
             bell.ring_here();
         }

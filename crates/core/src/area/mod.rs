@@ -5,6 +5,7 @@
 //! <area.directory>/<contract>/outgoing/<identifier>.tar   what was delivered
 //! <area.directory>/<contract>/incoming/                   what is handed in
 //! <area.directory>/.staging/<order>-<fence>.part          what is not complete yet
+//! <area.directory>/.incoming/<contract>/<submission>/     what was handed in and is worked on
 //! ```
 //!
 //! The rules:
@@ -27,6 +28,8 @@ use dipper_archive::publish;
 
 /// Where files lie that are not complete. No contract has such a name.
 const STAGING: &str = ".staging";
+/// Where files lie that were handed in while they are worked on. No contract has such a name.
+const SHELVES: &str = ".incoming";
 
 /// The areas of an installation. Nothing is created before it is needed.
 #[derive(Clone, Debug)]
@@ -53,6 +56,16 @@ impl Areas {
     /// Where files lie that are not complete.
     pub(crate) fn staging(&self) -> PathBuf {
         self.root.join(STAGING)
+    }
+
+    /// Where files lie that were handed in while they are worked on.
+    pub(crate) fn shelves(&self) -> PathBuf {
+        self.root.join(SHELVES)
+    }
+
+    /// Where a contract hands in, if the directory is there.
+    pub(crate) fn incoming(&self, contract_id: &str) -> PathBuf {
+        Area { directory: self.root.join(contract_id) }.incoming()
     }
 
     /// The area of a contract, whose directories are created if they are missing. Blocks.

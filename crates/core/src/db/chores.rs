@@ -7,6 +7,8 @@ use crate::time::Timestamp;
 pub const SWEEP_DELIVERIES: &str = "sweep deliveries";
 /// Clearing away in the areas.
 pub const SWEEP_AREAS: &str = "sweep areas";
+/// Picking up what lies in the incoming directories of areas.
+pub const PICK_UP: &str = "pick up submissions";
 
 /// Takes a chore until a time, if nobody else has it, or lengthens it; gives when everything was last looked through.
 pub async fn claim(

@@ -59,6 +59,12 @@ pub async fn quota_set(
     Ok(transaction.execute(update.bind(quota_bytes).bind(id)).await? == 1)
 }
 
+/// Every contract, sorted.
+pub async fn ids(database: &Database) -> Result<Vec<String>, DatabaseError> {
+    let rows = database.rows(sql("SELECT id FROM contracts ORDER BY id")).await?;
+    rows.iter().map(|row| row.text("id")).collect()
+}
+
 /// Adds a client with a hashed secret and its roles. A client that exists is a duplicate.
 pub async fn client_add(
     transaction: &mut Transaction,

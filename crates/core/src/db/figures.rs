@@ -24,6 +24,8 @@ pub(crate) struct Figures {
     pub(crate) oldest_verification: Option<Timestamp>,
     pub(crate) notices_pending: u64,
     pub(crate) oldest_notice: Option<Timestamp>,
+    pub(crate) submissions_open: u64,
+    pub(crate) oldest_submission: Option<Timestamp>,
 }
 
 /// The unfinished steps by kind, state and priority.
@@ -36,6 +38,10 @@ const PACKAGES: &str = "SELECT state, COUNT(*) AS n, COUNT(*) - COUNT(verified) 
      FROM packages GROUP BY state";
 /// The pending notices.
 const NOTICES: &str = "SELECT COUNT(*) AS n, MIN(created) AS oldest FROM notices WHERE state = 'pending'";
+
+/// The submissions that nothing has become of yet.
+const SUBMISSIONS: &str =
+    "SELECT COUNT(*) AS n, MIN(created) AS oldest FROM submissions WHERE state IN ('waiting', 'working')";
 
 /// Reads all of it.
 pub(crate) async fn read(database: &Database) -> Result<Figures, DatabaseError> {
@@ -59,6 +65,10 @@ pub(crate) async fn read(database: &Database) -> Result<Figures, DatabaseError> 
         found.notices_pending = row.count("n")?;
         found.oldest_notice = row.time_or_null("oldest")?;
     }
+    if let Some(row) = database.row(sql(SUBMISSIONS)).await? {
+        found.submissions_open = row.count("n")?;
+        found.oldest_submission = row.time_or_null("oldest")?;
+    }
     Ok(found)
 }
 
@@ -71,7 +81,7 @@ mod tests {
     async fn everything_is_read_from_an_index_alone() {
         let directory = tempfile::tempdir().expect("a directory");
         let database = Database::open(&Place::File(directory.path().join("dipper.db"))).await.expect("opened");
-        for query in [STEPS, PACKAGES, NOTICES] {
+        for query in [STEPS, PACKAGES, NOTICES, SUBMISSIONS] {
             let plan =
                 database.rows(Statement::assembled(format!("EXPLAIN QUERY PLAN {query}"))).await.expect("a plan");
             let plan: Vec<String> = plan.iter().map(|row| row.text("detail").expect("text")).collect();

@@ -13,8 +13,8 @@
 //! So that no two transactions wait for each other, rows are locked in this order, and rows of one table in the order
 //! of their keys (packages: of their locations):
 //!
-//! shares, contracts, clients, orders, steps, packages, identifiers, ingests, deliveries, recalls, area files, webhooks,
-//! notices
+//! shares, contracts, clients, orders, steps, packages, identifiers, ingests, deliveries, recalls, area files,
+//! submissions, webhooks, notices
 //!
 //! A queue is taken from with [`Statement::skipping_locked`], which waits for nobody. Where the server finds a deadlock all
 //! the same, the error is one that [`DatabaseError::is_busy`] calls passing.
@@ -42,6 +42,7 @@ mod schema;
 mod sqlite;
 mod statement;
 pub mod steps;
+pub mod submissions;
 pub mod uploads;
 pub mod webhooks;
 

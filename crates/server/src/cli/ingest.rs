@@ -41,7 +41,7 @@ pub(crate) async fn run(arguments: IngestArguments, output: Output) -> anyhow::R
         object_id: arguments.object_id,
         label: arguments.label,
         urn: arguments.urn,
-        container_name: None,
+        ..IngestCommand::default()
     };
     let bar = bar::bytes(0, "ingesting");
     let interrupted = interrupt::watch("stopping: what was copied is kept, and the same ingest goes on from there")?;
@@ -122,6 +122,7 @@ pub(super) fn exit_of(error: &IngestError) -> Option<super::exit::Exit> {
         IngestError::Open(_)
         | IngestError::Empty(_)
         | IngestError::Source(_)
+        | IngestError::Broken(_)
         | IngestError::Archive(_)
         | IngestError::Database(_) => None,
     }

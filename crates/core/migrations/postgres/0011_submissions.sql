@@ -1,0 +1,30 @@
+-- Files in the incoming directories of areas, and what became of them.
+CREATE TABLE submissions (
+    id          TEXT COLLATE "C" PRIMARY KEY,
+    contract_id TEXT COLLATE "C" NOT NULL REFERENCES contracts (id),
+    path        TEXT COLLATE "C" NOT NULL,    -- below incoming
+    name        TEXT COLLATE "C" NOT NULL,    -- the last part of it
+    object_id   TEXT COLLATE "C",             -- the depositor's name for the package; null of a list
+    size_bytes  BIGINT NOT NULL,
+    modified    BIGINT NOT NULL,  -- in nanoseconds
+    inode       BIGINT NOT NULL,
+    state       TEXT COLLATE "C" NOT NULL,    -- waiting, working, ingested, answered, refused
+    taken       BIGINT NOT NULL,  -- 1: it does not lie in incoming any more
+    holder      TEXT COLLATE "C" NOT NULL,    -- who works on it
+    attempts    BIGINT NOT NULL,
+    due         BIGINT NOT NULL,  -- when a waiting one may be worked on
+    reason      TEXT COLLATE "C",             -- why it was refused, or has to wait
+    package_id  TEXT COLLATE "C",
+    version     BIGINT,
+    created     BIGINT NOT NULL,
+    updated     BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX submissions_lying ON submissions (contract_id, path) WHERE taken = 0 AND state IN ('waiting', 'refused');
+CREATE INDEX submissions_waiting ON submissions (contract_id, due) WHERE state = 'waiting';
+CREATE INDEX submissions_open ON submissions (created) WHERE state IN ('waiting', 'working');
+CREATE INDEX submissions_taken ON submissions (id) WHERE taken = 1;
+CREATE INDEX submissions_by_object ON submissions (contract_id, object_id) WHERE state IN ('waiting', 'working', 'refused');
+CREATE INDEX submissions_by_name ON submissions (contract_id, name) WHERE state IN ('waiting', 'working', 'refused');
+CREATE INDEX submissions_done ON submissions (updated) WHERE state IN ('ingested', 'answered');
+
+INSERT INTO chores (name, holder, lease_until, listed) VALUES ('pick up submissions', '', 0, 0);
