@@ -13,8 +13,9 @@ use crate::db::events::Event;
 use crate::db::notices::{Attempt, Notice};
 use crate::db::packages::{Package, Version};
 use crate::db::steps::{HeldStep, StepCount};
+use crate::db::submissions::{Submission, SubmissionFilter};
 use crate::db::webhooks::Webhook;
-use crate::db::{DatabaseError, area_files, contracts, events, notices, packages, steps, webhooks};
+use crate::db::{DatabaseError, area_files, contracts, events, notices, packages, steps, submissions, webhooks};
 use crate::egress::{Allowed, Refusal};
 use crate::ids;
 use crate::installation::Installation;
@@ -191,6 +192,17 @@ impl Administration {
         let revoked = contracts::revoke(&mut transaction, id, contract_id, role).await?;
         transaction.commit().await?;
         Ok(revoked)
+    }
+
+    /// What was handed in through incoming directories, of one contract where it is named.
+    pub async fn submission_list(
+        &self,
+        contract_id: Option<&str>,
+        filter: &SubmissionFilter,
+    ) -> Result<Vec<Submission>> {
+        let wanted = contract_id.map(|contract_id| [contract_id]);
+        let wanted = wanted.as_ref().map(<[&str; 1]>::as_slice);
+        Ok(submissions::list(&self.installation.database, wanted, filter).await?)
     }
 
     /// Adds a webhook for a client's notices. An address that these settings do not let be called is added all the

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use dipper_core::area::sweep::AreaSweeper;
+use dipper_core::incoming::Pickup;
 use dipper_core::installation::Installation;
 use dipper_core::link::Links;
 use dipper_core::notify::{NoticeRenderer, Notifier};
@@ -57,6 +58,7 @@ pub(crate) fn start(
     let mut working = JoinSet::new();
     working.spawn(Sweeper::new(worker.installation().clone()).run(shutdown.clone()));
     working.spawn(AreaSweeper::new(worker.installation().clone()).run(shutdown.clone()));
+    working.spawn(Pickup::new(worker.installation().clone()).run(shutdown.clone()));
     working.spawn(worker.run(shutdown.clone(), deadline));
     working.spawn(notifier.clone().run(shutdown.clone()));
     working

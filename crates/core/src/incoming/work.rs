@@ -68,14 +68,12 @@ impl Job {
         let seen = blocking(move || signs(&file)).await?;
         let changed = Arc::new(AtomicBool::new(false));
         let control = IngestControl { cancelled: self.watch(seen, Arc::clone(&changed)), ..IngestControl::default() };
-        match ingest(&self.installation, command, control).await {
+        let ingested = ingest(&self.installation, command, control).await;
+        let file = self.shelf.file();
+        let is_changed = changed.load(Ordering::Relaxed) || blocking(move || signs(&file)).await? != seen;
+        match ingested {
             Ok(ingested) => self.ingested(&ingested).await,
-            Err(IngestError::Cancelled) if changed.load(Ordering::Relaxed) => {
-                warn!(%contract_id, %name, "a submission was changed while it was read");
-                give_back(&self.installation.database, &self.submission, self.shelf.clone()).await?;
-                forget(&self.installation.database, &self.submission.id).await?;
-                Ok(Ended::Left)
-            }
+            Err(_) if is_changed => self.hand_back().await,
             // The next turn goes on with it.
             Err(IngestError::Cancelled) => Ok(Ended::Left),
             Err(error) => match Refusal::of(&error, &self.shelf.file(), name) {
@@ -83,6 +81,15 @@ impl Job {
                 None => self.postpone(&error.to_string()).await,
             },
         }
+    }
+
+    /// Nothing is said about a file that changes while it is read: it waits until it is complete.
+    async fn hand_back(&self) -> Result<Ended, PickupError> {
+        let Submission { id, contract_id, name, .. } = &self.submission;
+        warn!(submission_id = %id, %contract_id, %name, "a submission was changed while it was read");
+        give_back(&self.installation.database, &self.submission, self.shelf.clone()).await?;
+        forget(&self.installation.database, id).await?;
+        Ok(Ended::Left)
     }
 
     /// Whether to stop: because of the process, or because the file changes although it is out of its sender's reach, as

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use crate::caller::{Caller, Role};
 use crate::db::orders::Order;
 use crate::db::packages::{Package, PackageQuery, Version};
-use crate::db::{ingests, orders, packages};
+use crate::db::submissions::{Submission, SubmissionFilter};
+use crate::db::{ingests, orders, packages, submissions};
 use crate::intake::{Intake, IntakeError};
 
 /// A package with its versions.
@@ -71,5 +72,16 @@ impl Intake {
             is_being_ingested: changing.contains(*id),
         };
         Ok(package_ids.iter().map(work).collect())
+    }
+
+    /// What was handed in through incoming directories of contracts that the caller may read, in the order in which it was
+    /// first seen.
+    pub async fn submission_list(
+        &self,
+        caller: &Caller,
+        filter: &SubmissionFilter,
+    ) -> Result<Vec<Submission>, IntakeError> {
+        let contract_ids = caller.grants.contracts(Role::Read);
+        Ok(submissions::list(&self.installation.database, Some(&contract_ids), filter).await?)
     }
 }

@@ -37,6 +37,7 @@ mod on_sqlite {
     mod bucket;
     mod cold;
     mod identifiers;
+    mod incoming;
     mod index;
     mod ingest;
     mod migrate;
@@ -56,6 +57,7 @@ mod on_postgres {
     mod bucket;
     mod cold;
     mod identifiers;
+    mod incoming;
     mod index;
     mod ingest;
     mod migrate;

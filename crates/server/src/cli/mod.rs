@@ -20,6 +20,7 @@ mod output;
 mod package;
 mod remote;
 mod serve;
+mod submission;
 mod verify;
 mod webhook;
 mod worker;
@@ -72,6 +73,8 @@ enum Command {
     Webhook(webhook::WebhookArguments),
     /// Find packages
     Package(package::PackageArguments),
+    /// Show what was handed in through incoming directories, and what became of it
+    Submission(submission::SubmissionArguments),
     /// Show what happened to orders and packages
     Events(look::EventsArguments),
     /// Show how much work is waiting
@@ -129,6 +132,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Client(arguments) => client::run(arguments, output).await,
         Command::Webhook(arguments) => webhook::run(arguments, output).await,
         Command::Package(arguments) => package::run(arguments, output).await,
+        Command::Submission(arguments) => submission::run(arguments, output).await,
         Command::Events(arguments) => look::events(arguments, output).await,
         Command::Queue(arguments) => look::queue(arguments, output).await,
         Command::Order(arguments) => remote::order::order(arguments, output).await,

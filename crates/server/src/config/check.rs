@@ -185,6 +185,8 @@ impl Settings {
         found.range("area.quota_bytes", area.quota_bytes, 0, i64::MAX as u64);
         found.range("area.keep_fetched_hours", area.keep_fetched_hours, 0, 24 * 3660);
         found.range("area.keep_hours", area.keep_hours, 1, 24 * 3660);
+        found.range("area.pickup_seconds", area.pickup_seconds, 0, 24 * 3600);
+        found.range("area.settle_seconds", area.settle_seconds, 0, 24 * 3600);
     }
 
     fn check_names(&self, found: &mut Found) {

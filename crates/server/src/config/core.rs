@@ -95,6 +95,8 @@ impl Settings {
                 quota_bytes: self.area.quota_bytes,
                 kept_fetched: hours(self.area.keep_fetched_hours),
                 kept: hours(self.area.keep_hours),
+                pickup: Some(self.area.pickup_seconds).filter(|seconds| *seconds > 0).map(Duration::from_secs),
+                settle: Duration::from_secs(self.area.settle_seconds),
             },
             worker_count: self.worker_count(),
             max_bytes_in_flight: self.worker.max_bytes_in_flight,

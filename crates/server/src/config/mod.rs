@@ -239,6 +239,10 @@ pub struct AreaSettings {
     pub keep_fetched_hours: u64,
     /// How long a file stays there that nobody fetches.
     pub keep_hours: u64,
+    /// How often incoming directories are looked at; 0 for never.
+    pub pickup_seconds: u64,
+    /// How long a file must have stayed as it is before it is picked up.
+    pub settle_seconds: u64,
 }
 
 /// Deliveries and their links.
