@@ -128,6 +128,8 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
+    use dipper_archive::publish;
+
     use super::*;
 
     #[test]
@@ -152,12 +154,12 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let incoming = directory.path().join("incoming");
         assert_eq!(look(&incoming)?, []);
-        std::fs::create_dir_all(incoming.join("sub/.hidden"))?;
+        publish::create_directories(&incoming.join("sub/.hidden"))?;
         let plain = ["b.tar", "a.tar", "a.tar.report.txt", "sub/März.zip", "sub/März.zip.report.txt"];
         let others = [".x.tar", "x.tar.part", "x.FILEPART", "x.tmp", "x.crdownload", "sub/.hidden/x.tar", "open.tar"];
         for name in plain.into_iter().chain(others) {
             let path = incoming.join(name);
-            std::fs::write(&path, name)?;
+            publish::write_file(&path, name.as_bytes())?;
             std::fs::set_permissions(&path, Permissions::from_mode(0o640))?;
         }
         std::fs::set_permissions(incoming.join("open.tar"), Permissions::from_mode(super::super::UNFINISHED))?;

@@ -48,6 +48,7 @@ impl Server {
             label: None,
             urn: urn.map(str::to_owned),
             container_name: Some(container.to_owned()),
+            ..IngestCommand::default()
         };
         ingest(&self.installation, command, IngestControl::default()).await.expect("ingested")
     }
