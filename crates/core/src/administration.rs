@@ -10,15 +10,17 @@ use url::Url;
 use crate::caller::{Grants, Role};
 use crate::db::contracts::Client;
 use crate::db::events::Event;
+use crate::db::mails::Correspondence;
 use crate::db::notices::{Attempt, Notice};
 use crate::db::packages::{Package, Version};
 use crate::db::steps::{HeldStep, StepCount};
 use crate::db::submissions::{Submission, SubmissionFilter};
 use crate::db::webhooks::Webhook;
-use crate::db::{DatabaseError, area_files, contracts, events, notices, packages, steps, submissions, webhooks};
+use crate::db::{DatabaseError, area_files, contracts, events, mails, notices, packages, steps, submissions, webhooks};
 use crate::egress::{Allowed, Refusal};
 use crate::ids;
 use crate::installation::Installation;
+use crate::mail::{self, MailError};
 use crate::secret::{self, Secret, SecretError};
 
 /// Sets up an installation; cheap to clone.
@@ -76,6 +78,9 @@ pub enum AdministrationError {
     /// A webhook's address is one that may not be called.
     #[error(transparent)]
     Egress(#[from] Refusal),
+    /// An address for e-mail is not one.
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// A secret could not be made or kept.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -121,6 +126,12 @@ impl Administration {
         Ok(transaction.commit().await?)
     }
 
+    /// The quota of a contract's own; `None` when it has the one that is set for all.
+    pub async fn contract_quota(&self, id: &str) -> Result<Option<u64>> {
+        let mut transaction = self.installation.database.begin().await?;
+        Ok(contracts::quota(&mut transaction, id).await?)
+    }
+
     /// How many bytes lie in the area of a contract, or have room reserved there.
     pub async fn area_used_bytes(&self, contract_id: &str) -> Result<u64> {
         Ok(area_files::used_bytes(&self.installation.database, contract_id).await?)
@@ -129,6 +140,24 @@ impl Administration {
     /// Fails when there is no such contract.
     pub async fn contract_check(&self, id: &str) -> Result<()> {
         if contracts::exists(&self.installation.database, id).await? { Ok(()) } else { Err(unknown(CONTRACT, id)) }
+    }
+
+    /// Where and how the people of a contract are written to.
+    pub async fn contract_correspondence(&self, id: &str) -> Result<Correspondence> {
+        let found = mails::correspondence(&self.installation.database, id).await?;
+        found.ok_or_else(|| unknown(CONTRACT, id))
+    }
+
+    /// Sets where and how the people of a contract are written to.
+    pub async fn contract_correspondence_set(&self, id: &str, correspondence: &Correspondence) -> Result<()> {
+        if let Some(address) = &correspondence.address {
+            mail::check_address(address)?;
+        }
+        let mut transaction = self.installation.database.begin().await?;
+        if !mails::correspondence_set(&mut transaction, id, correspondence).await? {
+            return Err(unknown(CONTRACT, id));
+        }
+        Ok(transaction.commit().await?)
     }
 
     /// Adds a client with roles, and returns its secret, which is not kept.

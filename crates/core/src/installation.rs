@@ -220,10 +220,11 @@ impl Installation {
         self.bells.steps.ring_here();
     }
 
-    /// Tells the notifiers that a notice may be due: that of this process at once, others soon, where the database can
-    /// tell them. To be called after the commit that made it due.
+    /// Tells the notifiers and mailers that a notice or an e-mail may be due: those of this process at once, others soon,
+    /// where the database can tell them. To be called after the commit that made it due.
     pub fn wake_notifier(&self) {
         self.bells.notices.ring();
+        self.bells.mails.ring();
     }
 
     /// Tells whoever picks up submissions that a file in an incoming directory may be complete: in this process at once, in
@@ -263,6 +264,12 @@ impl Installation {
     pub(crate) async fn incoming_due(&self, longest: Duration) {
         let due = db::submissions::next_due(&self.database).await;
         self.bells.incoming.wait(self.patience(due).min(longest)).await;
+    }
+
+    /// Waits until an e-mail may be due.
+    pub(crate) async fn mails_due(&self) {
+        let due = db::mails::next_due(&self.database).await;
+        self.bells.mails.wait(self.patience(due)).await;
     }
 
     /// How long to wait for something that is due then, as far as is known.

@@ -3,7 +3,7 @@
 use crate::db::events::Event;
 use crate::db::orders::{Channel, Failure, Order};
 use crate::db::steps::StepKind;
-use crate::db::{DatabaseError, Transaction, area_files, events, notices, orders, steps, webhooks};
+use crate::db::{DatabaseError, Transaction, area_files, events, mails, notices, orders, steps, webhooks};
 use crate::ids;
 use crate::order::{OrderState, Refused, Signal, Transition, transition};
 use crate::settings::Settings;
@@ -63,6 +63,7 @@ pub async fn advance(
                 area_files::give_up(transaction, &moved.id, now).await?;
             }
             owe_notices(transaction, &moved, now, settings).await?;
+            owe_mail(transaction, &moved, now, settings).await?;
         }
         _ => {}
     }
@@ -94,6 +95,21 @@ async fn record(transaction: &mut Transaction, order: &Order, agent: &str) -> Re
         event.agent = agent.to_owned();
     }
     events::insert(transaction, &event).await
+}
+
+/// An e-mail to the people of the contract, when a package lies ready in their area.
+async fn owe_mail(
+    transaction: &mut Transaction,
+    order: &Order,
+    now: Timestamp,
+    settings: &Settings,
+) -> Result<(), DatabaseError> {
+    if let Some(mail) = &settings.mail
+        && (order.state, order.channel) == (OrderState::Delivered, Channel::Area)
+    {
+        mails::insert(transaction, &order.id, &order.contract_id, now, now.plus(mail.give_up)).await?;
+    }
+    Ok(())
 }
 
 /// One message, under one identifier, to every webhook of the client.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use dipper_archive::digest::Algorithm;
 use dipper_archive::storage::Tier;
 
+use crate::mail::MailSettings;
 use crate::share::Shares;
 
 /// What becomes one delivered file.
@@ -76,6 +77,8 @@ pub struct Settings {
     pub webhook_backoff: Duration,
     /// The longest wait between attempts of a notice.
     pub webhook_max_backoff: Duration,
+    /// The mail server; without one no e-mail is sent.
+    pub mail: Option<MailSettings>,
     /// Hosts and networks that may be called although their addresses are private.
     pub egress_allow: Vec<String>,
 }
@@ -176,6 +179,7 @@ impl Default for Settings {
             webhook_give_up: Duration::from_secs(120 * 3600),
             webhook_backoff: Duration::from_secs(5),
             webhook_max_backoff: Duration::from_secs(8 * 3600),
+            mail: None,
             egress_allow: Vec::new(),
         }
     }

@@ -30,6 +30,7 @@ pub(crate) struct Bells {
     pub(crate) steps: Bell,
     pub(crate) notices: Bell,
     pub(crate) incoming: Bell,
+    pub(crate) mails: Bell,
     rung: Arc<Notify>,
     /// Tells the messages of this process from those of others.
     name: String,
@@ -48,7 +49,14 @@ impl Default for Bells {
     fn default() -> Bells {
         let rung = Arc::new(Notify::new());
         let bell = |kind| Bell { kind, here: Notify::new(), for_others: AtomicBool::new(false), rung: rung.clone() };
-        Bells { steps: bell("steps"), notices: bell("notices"), incoming: bell("incoming"), rung, name: ids::new_id() }
+        Bells {
+            steps: bell("steps"),
+            notices: bell("notices"),
+            incoming: bell("incoming"),
+            mails: bell("mails"),
+            rung,
+            name: ids::new_id(),
+        }
     }
 }
 
@@ -73,9 +81,13 @@ impl Bell {
 }
 
 impl Bells {
+    fn all(&self) -> [&Bell; 4] {
+        [&self.steps, &self.notices, &self.incoming, &self.mails]
+    }
+
     /// Tells other processes what was rung since the last time.
     async fn tell(&self, database: &Database) -> Result<(), DatabaseError> {
-        for bell in [&self.steps, &self.notices, &self.incoming] {
+        for bell in self.all() {
             if bell.for_others.swap(false, Ordering::Acquire) {
                 database.announce(&format!("{} {}", bell.kind, self.name)).await?;
             }
@@ -88,7 +100,7 @@ impl Bells {
         let Some((kind, name)) = message.split_once(' ') else {
             return;
         };
-        let bell = [&self.steps, &self.notices, &self.incoming].into_iter().find(|bell| bell.kind == kind);
+        let bell = self.all().into_iter().find(|bell| bell.kind == kind);
         if let Some(bell) = bell.filter(|_| name != self.name) {
             bell.ring_here();
         }
@@ -145,8 +157,7 @@ async fn listen(installation: &Installation) {
                 info!("listening for other processes");
                 // It may be another server now, and nobody heard what was told meanwhile.
                 set_clock(installation).await;
-                installation.bells.steps.ring_here();
-                installation.bells.notices.ring_here();
+                installation.bells.all().into_iter().for_each(Bell::ring_here);
                 wait = RETRY;
                 let error = hear(installation, listener).await;
                 warn!(%error, "the connection on which other processes are heard was lost");

@@ -10,6 +10,7 @@ pub mod config;
 pub mod dialect;
 pub mod http;
 pub mod log;
+pub mod mail;
 pub mod metrics;
 pub mod serve;
 pub mod signin;

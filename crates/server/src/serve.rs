@@ -8,7 +8,6 @@ use anyhow::Context;
 use dipper_core::clients::Clients;
 use dipper_core::installation::Installation;
 use dipper_core::intake::Intake;
-use dipper_core::notify::Notifier;
 use dipper_core::time::Clock;
 use dipper_core::wake;
 use dipper_core::worker::Worker;
@@ -24,7 +23,7 @@ use crate::http::listener::{self, Patience};
 use crate::http::tls::Tls;
 use crate::metrics::Metrics;
 use crate::signin::password::Passwords;
-use crate::work::{self, Background};
+use crate::work::{self, Background, Senders};
 
 /// A server that has its address and its data, and does nothing yet.
 pub struct Server {
@@ -32,7 +31,7 @@ pub struct Server {
     tls: Option<Tls>,
     redirecting: Option<TcpListener>,
     app: App,
-    notifier: Notifier,
+    senders: Senders,
     installation: Arc<Installation>,
     metrics: Option<Metrics>,
 }
@@ -74,11 +73,11 @@ impl Server {
         let public_url = settings.public_url(listener.local_addr().context("the listener has no address")?);
         let base = Url::parse(&public_url).with_context(|| format!("{public_url} (server.public_url)"))?;
         let metrics = Metrics::bind(settings.metrics.address()).await?;
-        let Background { installation, notifier, links } = Background::open(&settings, base, clock).await?;
+        let Background { installation, senders, links } = Background::open(&settings, base, clock).await?;
         let passwords = Arc::new(Passwords::new(Clients::new(installation.database.clone())?)?);
         let intake = Intake::new(installation.clone(), links);
         let app = App::new(settings, Parts { public_url, intake, passwords })?;
-        Ok(Server { listener, tls, redirecting, app, notifier, installation, metrics })
+        Ok(Server { listener, tls, redirecting, app, senders, installation, metrics })
     }
 
     /// The installation, for what is not asked over HTTP.
@@ -94,7 +93,7 @@ impl Server {
     /// Begins to listen, to work on steps and to send notices.
     pub fn start(self, shutdown: CancellationToken) -> anyhow::Result<Serving> {
         let deadline = Duration::from_secs(self.app.settings().server.shutdown_seconds);
-        let beside = work::start(Worker::new(self.installation.clone()), &self.notifier, deadline, &shutdown);
+        let beside = work::start(Worker::new(self.installation.clone()), &self.senders, deadline, &shutdown);
         self.listen(shutdown, beside)
     }
 

@@ -10,6 +10,7 @@ use dipper_core::area::sweep::AreaSweeper;
 use dipper_core::incoming::Pickup;
 use dipper_core::installation::Installation;
 use dipper_core::link::Links;
+use dipper_core::mail::Mailer;
 use dipper_core::notify::{NoticeRenderer, Notifier};
 use dipper_core::recovery;
 use dipper_core::store::sweep::Sweeper;
@@ -22,13 +23,20 @@ use url::Url;
 
 use crate::config::Settings;
 use crate::dialect::dps;
+use crate::mail::Words;
 use crate::metrics::Metrics;
 
-/// The installation, and what sends the notices of it.
+/// The installation, and what tells others of it.
 pub(crate) struct Background {
     pub(crate) installation: Arc<Installation>,
-    pub(crate) notifier: Notifier,
+    pub(crate) senders: Senders,
     pub(crate) links: Links,
+}
+
+/// What sends notices, and e-mail if a mail server is named.
+pub(crate) struct Senders {
+    notifier: Notifier,
+    mailer: Option<Mailer>,
 }
 
 impl Background {
@@ -44,14 +52,17 @@ impl Background {
         let renderers: HashMap<&'static str, Box<dyn NoticeRenderer>> =
             HashMap::from([(dps::DIALECT, dps::renderer())]);
         let notifier = Notifier::new(installation.clone(), links.clone(), renderers)?;
-        Ok(Background { installation, notifier, links })
+        let words = Arc::new(Words::new(settings.ways()));
+        let mailer = Mailer::new(installation.clone(), words).context("mail")?;
+        Ok(Background { installation, senders: Senders { notifier, mailer }, links })
     }
 }
 
-/// Begins to work on steps, to send notices and to sweep the areas and the store of deliveries. At shutdown, steps that run have until `deadline` to finish.
+/// Begins to work on steps, to send notices and e-mail, and to sweep the areas and the store of deliveries. At shutdown,
+/// steps that run have until `deadline` to finish.
 pub(crate) fn start(
     worker: Worker,
-    notifier: &Notifier,
+    senders: &Senders,
     deadline: Duration,
     shutdown: &CancellationToken,
 ) -> JoinSet<()> {
@@ -60,7 +71,10 @@ pub(crate) fn start(
     working.spawn(AreaSweeper::new(worker.installation().clone()).run(shutdown.clone()));
     working.spawn(Pickup::new(worker.installation().clone()).run(shutdown.clone()));
     working.spawn(worker.run(shutdown.clone(), deadline));
-    working.spawn(notifier.clone().run(shutdown.clone()));
+    working.spawn(senders.notifier.clone().run(shutdown.clone()));
+    if let Some(mailer) = &senders.mailer {
+        working.spawn(mailer.clone().run(shutdown.clone()));
+    }
     working
 }
 
@@ -93,11 +107,11 @@ pub async fn work(settings: Settings, shutdown: CancellationToken) -> anyhow::Re
     )?;
     let base = Url::parse(&base).with_context(|| format!("{base} (server.public_url)"))?;
     let metrics = Metrics::bind(settings.metrics.address()).await?;
-    let Background { installation, notifier, .. } = Background::open(&settings, base, Clock::system()).await?;
+    let Background { installation, senders, .. } = Background::open(&settings, base, Clock::system()).await?;
     let worker = Worker::new(installation.clone());
     let name = worker.name().to_owned();
     let deadline = Duration::from_secs(settings.server.shutdown_seconds);
-    let mut working = start(worker, &notifier, deadline, &shutdown);
+    let mut working = start(worker, &senders, deadline, &shutdown);
     working.spawn(wake::run(installation.clone(), shutdown.clone()));
     let showing = metrics.map(|metrics| metrics.show(installation.clone(), shutdown)).transpose()?;
     let metrics_addr = showing.as_ref().map(|showing| showing.addr);

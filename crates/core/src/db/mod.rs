@@ -14,7 +14,7 @@
 //! of their keys (packages: of their locations):
 //!
 //! shares, contracts, clients, orders, steps, packages, identifiers, ingests, deliveries, recalls, area files,
-//! submissions, webhooks, notices
+//! submissions, webhooks, notices, mails
 //!
 //! A queue is taken from with [`Statement::skipping_locked`], which waits for nobody. Where the server finds a deadlock all
 //! the same, the error is one that [`DatabaseError::is_busy`] calls passing.
@@ -33,6 +33,7 @@ pub(crate) mod figures;
 pub mod identifiers;
 pub mod ingests;
 pub mod installation;
+pub mod mails;
 pub mod notices;
 pub mod orders;
 pub mod packages;

@@ -1,6 +1,9 @@
 //! `dipper contract`: the agreements that packages belong to.
 
 use clap::{Args, Subcommand};
+use dipper_core::administration::Administration;
+use dipper_core::db::mails::Correspondence;
+use dipper_core::language::Language;
 use serde_json::json;
 
 use super::local::{LocalArguments, Missing};
@@ -21,17 +24,26 @@ enum ContractCommand {
         /// The contract's identifier
         contract: String,
     },
-    /// Change what is set for a contract
-    Set {
-        /// The contract's identifier
-        contract: String,
-        /// How many bytes may lie in the outgoing directory of its area: a number, 0 for no bound, or "default" for what
-        /// area.quota_bytes says
-        #[arg(long, value_name = "BYTES", value_parser = quota)]
-        quota: Quota,
-    },
     /// List every contract
     List,
+    /// Change what is set for a contract; without an option, show it
+    Set(SetArguments),
+}
+
+#[derive(Debug, Args)]
+struct SetArguments {
+    /// The contract's identifier
+    contract: String,
+    /// Where its people are told by e-mail that a package lies ready in their area; "" for nowhere
+    #[arg(long, value_name = "ADDRESS")]
+    mail: Option<String>,
+    /// Their language: en, de or nb
+    #[arg(long)]
+    language: Option<Language>,
+    /// How many bytes may lie in the outgoing directory of its area: a number, 0 for no bound, or "default" for what
+    /// area.quota_bytes says
+    #[arg(long, value_name = "BYTES", value_parser = quota)]
+    quota: Option<Quota>,
 }
 
 /// A quota of a contract's own, or none.
@@ -56,19 +68,6 @@ pub(crate) async fn run(arguments: ContractArguments, output: Output) -> anyhow:
             let text = if added { "added" } else { "was there already" };
             output.result(&json!({ "contractId": contract, "added": added }), &format!("contract {contract} {text}\n"))
         }
-        ContractCommand::Set { contract, quota: Quota(quota) } => {
-            let administration = arguments.local.administration(Missing::Refuse).await?;
-            administration.contract_quota_set(&contract, quota).await?;
-            let used = administration.area_used_bytes(&contract).await?;
-            let document = json!({ "contractId": contract, "quotaBytes": quota, "usedBytes": used });
-            let text = match quota {
-                Some(0) => "no bound".to_owned(),
-                Some(bytes) => size(bytes),
-                None => "the default".to_owned(),
-            };
-            let text = format!("contract {contract}: the quota of its area is {text}; {} lie there\n", size(used));
-            output.result(&document, &text)
-        }
         ContractCommand::List => {
             let administration = arguments.local.administration(Missing::Refuse).await?;
             let contracts = administration.contract_list().await?;
@@ -80,5 +79,41 @@ pub(crate) async fn run(arguments: ContractArguments, output: Output) -> anyhow:
                 contracts.iter().map(|(id, packages)| json!({ "contractId": id, "packages": packages })).collect();
             output.result(&json!({ "contracts": listed }), &table.text("no contracts"))
         }
+        ContractCommand::Set(wanted) => {
+            let administration = arguments.local.administration(Missing::Refuse).await?;
+            set(&administration, wanted, output).await
+        }
     }
+}
+
+async fn set(administration: &Administration, wanted: SetArguments, output: Output) -> anyhow::Result<()> {
+    let SetArguments { contract, mail, language, quota } = wanted;
+    let mut correspondence = administration.contract_correspondence(&contract).await?;
+    if mail.is_some() || language.is_some() {
+        if let Some(address) = mail {
+            correspondence.address = Some(address).filter(|address| !address.is_empty());
+        }
+        correspondence.language = language.unwrap_or(correspondence.language);
+        administration.contract_correspondence_set(&contract, &correspondence).await?;
+    }
+    if let Some(Quota(quota)) = quota {
+        administration.contract_quota_set(&contract, quota).await?;
+    }
+    let quota = administration.contract_quota(&contract).await?;
+    let used = administration.area_used_bytes(&contract).await?;
+    let Correspondence { address, language } = correspondence;
+    let text = format!(
+        "contract {contract}\nmail      {}\nlanguage  {language}\narea      {} used, {}\n",
+        address.as_deref().unwrap_or("none is sent"),
+        size(used),
+        match quota {
+            Some(0) => "without a bound".to_owned(),
+            Some(bytes) => format!("of {}", size(bytes)),
+            None => "of the default quota".to_owned(),
+        }
+    );
+    let document = json!({
+        "contractId": contract, "mail": address, "language": language.name(), "quotaBytes": quota, "usedBytes": used,
+    });
+    output.result(&document, &text)
 }

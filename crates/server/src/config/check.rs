@@ -22,6 +22,7 @@ impl Settings {
         self.check_archive(&mut found);
         self.check_store(&mut found);
         self.check_share(&mut found);
+        found.0.extend(self.mail.core().err());
         self.check_names(&mut found);
         self.check_packages(&mut found);
         found.0

@@ -124,6 +124,8 @@ impl Settings {
             webhook_timeout: Duration::from_secs(self.webhook.timeout_seconds),
             webhook_give_up: hours(self.webhook.give_up_after_hours),
             webhook_max_backoff: Duration::from_secs(self.webhook.max_backoff_seconds),
+            // The settings were checked when they were loaded.
+            mail: self.mail.core().ok().flatten(),
             egress_allow: self.egress.allow.clone(),
             ..dipper_core::settings::Settings::default()
         }

@@ -6,6 +6,7 @@ mod bucket;
 mod check;
 mod core;
 mod layers;
+mod mail;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 pub use bucket::S3Settings;
 pub use layers::Sources;
+pub use mail::MailSettings;
 
 /// The annotated defaults that are compiled in; `dipper.toml` has the same keys.
 pub const DEFAULTS: &str = include_str!("default.toml");
@@ -63,6 +65,8 @@ pub struct Settings {
     pub egress: EgressSettings,
     /// Notices to partners.
     pub webhook: WebhookSettings,
+    /// E-mail to the people of contracts.
+    pub mail: MailSettings,
     /// Logging.
     pub log: LogSettings,
     /// Figures for Prometheus.
@@ -137,7 +141,7 @@ pub struct DatabaseSettings {
     pub acquire_timeout_seconds: u64,
 }
 
-fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+pub(crate) fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
     String::deserialize(deserializer).map(Secret::new)
 }
 

@@ -51,6 +51,20 @@ fn contracts_and_clients() {
     let listed = json!([{ "contractId": "2d17", "packages": 0 }, { "contractId": "4711", "packages": 0 }]);
     assert_eq!(dipper.json(&["contract", "list"])["contracts"], listed);
 
+    let set = |options: &[&str]| dipper.json(&[&["contract", "set", "2d17"], options].concat());
+    let untouched = json!({ "contractId": "2d17", "mail": null, "language": "en", "quotaBytes": null, "usedBytes": 0 });
+    assert_eq!(set(&[]), untouched);
+    assert_eq!(set(&["--quota", "1000"])["quotaBytes"], 1000);
+    assert_eq!(set(&["--quota", "default"]), untouched);
+    let people = json!({ "mail": "people@example.org", "language": "nb", "contractId": "2d17", "quotaBytes": null,
+        "usedBytes": 0 });
+    assert_eq!(set(&["--mail", "people@example.org", "--language", "nb"]), people);
+    assert_eq!(set(&[]), people);
+    assert_eq!(set(&["--mail", ""])["mail"], json!(null));
+    dipper.run(&["contract", "set", "2d17", "--mail", "people"]).error(2);
+    dipper.run(&["contract", "set", "2d17", "--language", "fr"]).error(2);
+    dipper.run(&["contract", "set", "nowhere", "--language", "de"]).error(4);
+
     let add = ["client", "add", "c1", "--contract", "2d17", "--contract", "4711", "--role", "read", "--role", "write"];
     let added = dipper.json(&add);
     let secret = added["clientSecret"].as_str().expect("a secret").to_owned();

@@ -45,6 +45,7 @@ mod http;
 mod issuer_double;
 mod listener;
 mod log;
+mod mails;
 mod metrics;
 mod oauth;
 mod openapi;

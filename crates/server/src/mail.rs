@@ -1,0 +1,173 @@
+//! The words of e-mail to the people of a contract, in the languages that they can choose.
+
+use std::fmt::Write as _;
+
+use dipper_core::language::Language;
+use dipper_core::mail::{MailFacts, MailRenderer, MailText};
+use dipper_core::time::Timestamp;
+
+/// What is told of how a package is fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ways {
+    /// Host and port of the SFTP server, if there is one.
+    pub sftp: Option<String>,
+    /// The address below which the files of the outgoing area are found over https, if they are.
+    pub https: Option<String>,
+}
+
+/// Puts into words that a package lies ready.
+#[derive(Clone, Debug)]
+pub struct Words {
+    ways: Ways,
+}
+
+impl Words {
+    /// Words that tell of these ways.
+    pub fn new(ways: Ways) -> Words {
+        Words { ways }
+    }
+}
+
+impl MailRenderer for Words {
+    fn render(&self, facts: &MailFacts<'_>) -> Option<MailText> {
+        let file = facts.file;
+        let phrases = phrases(facts.language);
+        let name = &facts.package.object_id;
+        let mut rows = vec![(phrases.name, name.clone())];
+        rows.push((phrases.identifier, facts.package.identifier.clone()));
+        rows.extend(facts.package.urn.clone().map(|urn| ("URN", urn)));
+        rows.push((phrases.file, file.name.clone()));
+        rows.push((phrases.size, size(file.size_bytes, facts.language)));
+        let mut ways = Vec::new();
+        ways.extend(self.ways.sftp.as_ref().map(|server| ("SFTP", format!("{server}, outgoing/{}", file.name))));
+        ways.extend(self.ways.https.as_ref().map(|base| ("HTTPS", format!("{base}/{}", file.name))));
+        let mut body = format!("{}\n\n{}\n\n{}", phrases.greeting, phrases.ready, table(&rows));
+        if !ways.is_empty() {
+            let _ = write!(body, "\n{}\n\n{}", phrases.fetch, table(&ways));
+        }
+        let until = date(facts.kept_until, facts.language);
+        let _ = write!(body, "\n{}\n\n-- \n{}\n", phrases.kept.replace("{until}", &until), phrases.automatic);
+        Some(MailText { subject: phrases.subject.replace("{name}", name), body })
+    }
+}
+
+struct Phrases {
+    subject: &'static str,
+    greeting: &'static str,
+    ready: &'static str,
+    name: &'static str,
+    identifier: &'static str,
+    file: &'static str,
+    size: &'static str,
+    fetch: &'static str,
+    kept: &'static str,
+    automatic: &'static str,
+}
+
+fn phrases(language: Language) -> Phrases {
+    match language {
+        Language::English => Phrases {
+            subject: "Your package {name} is ready",
+            greeting: "Hello,",
+            ready: "the package that was ordered has been checked, and lies ready in your outgoing area:",
+            name: "Name",
+            identifier: "Identifier",
+            file: "File",
+            size: "Size",
+            fetch: "Fetch it with the credentials of your account:",
+            kept: "It will be removed on {until}, or earlier once it has been fetched.",
+            automatic: "This message was written by a machine.",
+        },
+        Language::German => Phrases {
+            subject: "Ihr Paket {name} liegt bereit",
+            greeting: "Guten Tag,",
+            ready: "das angeforderte Paket wurde geprüft und liegt in Ihrem Ausgangsbereich bereit:",
+            name: "Name",
+            identifier: "Identifier",
+            file: "Datei",
+            size: "Größe",
+            fetch: "Sie holen es mit Ihren Zugangsdaten ab:",
+            kept: "Es wird am {until} gelöscht, nach der Abholung auch früher.",
+            automatic: "Diese Nachricht wurde automatisch erstellt.",
+        },
+        Language::Norwegian => Phrases {
+            subject: "Pakken {name} er klar",
+            greeting: "Hei,",
+            ready: "pakken som ble bestilt, er kontrollert og ligger klar i utområdet deres:",
+            name: "Navn",
+            identifier: "Identifikator",
+            file: "Fil",
+            size: "Størrelse",
+            fetch: "Hent den med brukernavnet og passordet deres:",
+            kept: "Den slettes {until}, eller tidligere når den er hentet.",
+            automatic: "Denne meldingen er laget av en maskin.",
+        },
+    }
+}
+
+/// Two columns, the first as wide as its longest word.
+fn table(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(word, _)| word.chars().count()).max().unwrap_or(0);
+    rows.iter().fold(String::new(), |mut text, (word, value)| {
+        let _ = writeln!(text, "  {word}:{}  {value}", " ".repeat(width - word.chars().count()));
+        text
+    })
+}
+
+/// A number of bytes with the separators of the language: all digits, for those who compare.
+fn size(bytes: u64, language: Language) -> String {
+    let separator = match language {
+        Language::English => ',',
+        Language::German => '.',
+        // A space that no line is broken at.
+        Language::Norwegian => '\u{a0}',
+    };
+    let digits = bytes.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(separator);
+        }
+        text.push(digit);
+    }
+    let unit = if language == Language::English {
+        "bytes"
+    } else if language == Language::German {
+        "Bytes"
+    } else {
+        "byte"
+    };
+    format!("{text} {unit}")
+}
+
+fn date(time: Timestamp, language: Language) -> String {
+    let time = time.to_datetime();
+    let (day, month, year) = (time.day(), time.month(), time.year());
+    let clock = format!("{:02}:{:02}", time.hour(), time.minute());
+    match language {
+        Language::English => format!("{day} {month} {year} at {clock} UTC"),
+        Language::German => format!("{day:02}.{:02}.{year} um {clock} Uhr (UTC)", u8::from(month)),
+        Language::Norwegian => format!("{day:02}.{:02}.{year} kl. {clock} (UTC)", u8::from(month)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_dates_are_written_as_the_language_has_them() {
+        let table = [
+            (Language::English, "1,234,567 bytes", "22 November 2026 at 03:05 UTC"),
+            (Language::German, "1.234.567 Bytes", "22.11.2026 um 03:05 Uhr (UTC)"),
+            (Language::Norwegian, "1\u{a0}234\u{a0}567 byte", "22.11.2026 kl. 03:05 (UTC)"),
+        ];
+        let time = Timestamp::from(time::macros::datetime!(2026-11-22 03:05:59 UTC));
+        for (language, bytes, day) in table {
+            assert_eq!(size(1_234_567, language), bytes);
+            assert_eq!(date(time, language), day);
+        }
+        assert_eq!(size(999, Language::English), "999 bytes");
+        assert_eq!(size(1000, Language::English), "1,000 bytes");
+    }
+}
