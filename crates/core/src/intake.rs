@@ -1,7 +1,9 @@
 //! The one door: what contracts, console and command line can ask for, with the checks that hold for all of them. Finding
-//! packages by their names is in `intake/lookup.rs`, delivery into areas in `intake/retrieval.rs`.
+//! packages by their names is in `intake/lookup.rs`, delivery into areas in `intake/retrieval.rs`, what lies there
+//! in `intake/outgoing.rs`.
 
 mod lookup;
+mod outgoing;
 mod retrieval;
 
 use std::collections::HashMap;
@@ -26,6 +28,7 @@ use crate::progress::{self, ProgressError};
 use crate::trace;
 
 pub use lookup::{PackageRecord, PackageWork};
+pub use outgoing::{OpenedFile, OutgoingError, OutgoingFile};
 pub use retrieval::OrderRetrieval;
 
 /// The door to one installation; cheap to clone.

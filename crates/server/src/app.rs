@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use crate::config::Settings;
 use crate::dialect::{dns, dps};
+use crate::fetches::Fetches;
 use crate::http::https::HttpsOnly;
 use crate::http::limit::{ByAddress, RateLimit};
 use crate::http::refusal::Shapes;
@@ -40,6 +41,7 @@ struct Inner {
     gate: crate::signin::Gate,
     issuer: Option<Arc<Issuer>>,
     downloads: Arc<Semaphore>,
+    fetches: Arc<Fetches>,
 }
 
 impl FromRef<App> for crate::signin::Gate {
@@ -80,7 +82,7 @@ impl App {
         let verifier = Arc::new(TokenVerifier::new(expectations, source));
         let gate = crate::signin::Gate { verifier, limit: Arc::new(limit) };
         let downloads = Arc::new(Semaphore::new(settings.delivery.max_concurrent_downloads));
-        Ok(App(Arc::new(Inner { settings, parts, gate, issuer, downloads })))
+        Ok(App(Arc::new(Inner { settings, parts, gate, issuer, downloads, fetches: Arc::default() })))
     }
 
     /// The settings.
@@ -111,6 +113,11 @@ impl App {
     /// One permit for each download that may run.
     pub fn downloads(&self) -> Arc<Semaphore> {
         self.0.downloads.clone()
+    }
+
+    /// What was fetched of what lies in areas.
+    pub(crate) fn fetches(&self) -> Arc<Fetches> {
+        self.0.fetches.clone()
     }
 
     fn routes(&self) -> (Router, OpenApi) {

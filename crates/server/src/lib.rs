@@ -8,6 +8,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod dialect;
+mod fetches;
 pub mod http;
 pub mod log;
 pub mod mail;

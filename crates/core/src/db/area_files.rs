@@ -157,6 +157,27 @@ pub async fn of_orders(database: &Database, order_ids: &[&str]) -> Result<Vec<Ar
     database.rows(statement).await?.iter().map(area_file).collect()
 }
 
+/// The files that lie in the outgoing directories of some contracts, or those of them that have one name; sorted by
+/// contract and name.
+pub async fn placed(
+    database: &Database,
+    contract_ids: &[&str],
+    name: Option<&str>,
+) -> Result<Vec<AreaFile>, DatabaseError> {
+    let mut values = Vec::with_capacity(contract_ids.len() + 1);
+    let mut text = format!(
+        "SELECT {COLUMNS} FROM area_files WHERE placed IS NOT NULL AND removed IS NULL{}",
+        any_of("contract_id", contract_ids, &mut values)
+    );
+    if let Some(name) = name {
+        values.push(name);
+        text.push_str(&format!(" AND name = ${}", values.len()));
+    }
+    text.push_str(" ORDER BY contract_id, name");
+    let statement = values.into_iter().fold(Statement::assembled(text), Statement::bind);
+    database.rows(statement).await?.iter().map(area_file).collect()
+}
+
 /// Notes that the file under a name was fetched whole by somebody who had opened it at a time; nothing when that was noted
 /// before, or another file has that name since. Gives its order and that order's package.
 pub async fn fetched(

@@ -6,9 +6,7 @@ use std::ops::Range;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION,
-};
+use axum::http::header::{CACHE_CONTROL, ETAG, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -16,18 +14,15 @@ use base64::prelude::BASE64_STANDARD;
 use dipper_archive::digest::Algorithm;
 use dipper_core::download::{Download, DownloadError, Fetch};
 use dipper_core::link::LinkClaim;
-use dipper_core::store::{self, content_disposition};
 use futures_util::stream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::file::{self, BUSY_SECONDS};
 use super::input::{Parameters, PathNames};
-use super::range::{Wanted, wanted};
 use super::refusal::Refusal;
 use crate::app::App;
 use crate::metrics;
 
-/// When to come back while all downloads are taken.
-const BUSY_SECONDS: u64 = 10;
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 /// Fetch a delivered file
@@ -81,34 +76,23 @@ pub(crate) async fn download(
         }
     };
     let etag = format!("\"{}\"", file.checksum);
-    // RFC 9110, 14.2: a range means something for GET alone.
-    let mut conditions = headers;
-    if method == Method::HEAD {
-        conditions.remove(axum::http::header::RANGE);
-    }
-    let (status, range) = match wanted(&conditions, file.len, &etag) {
-        Wanted::Whole => (StatusCode::OK, 0..file.len),
-        Wanted::Part(first, end) => (StatusCode::PARTIAL_CONTENT, first..end),
-        Wanted::Unchanged => return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response()),
-        Wanted::Changed => {
-            let message = "the file is another than If-Match asks for";
-            return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED", message));
-        }
-        Wanted::Unsatisfiable(reason) => {
-            return Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_NOT_SATISFIABLE", reason)
-                .header(CONTENT_RANGE, &format!("bytes */{}", file.len)));
-        }
+    let Some(sent) = file::select(&method, &headers, file.len, &etag)? else {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
     };
     let body = if method == Method::HEAD {
         Body::empty()
     } else {
-        let permit = app.downloads().try_acquire_owned().map_err(|_| {
-            Refusal::unavailable("as many downloads as are allowed are running: try again later", BUSY_SECONDS)
-        })?;
-        body(&file, range.clone(), permit).await?
+        body(&file, sent.range.clone(), file::permit(&app)?).await?
     };
-    let mut response = (status, body).into_response();
-    describe(response.headers_mut(), &file, &range, status, &etag);
+    let mut response = (sent.status, body).into_response();
+    sent.describe(response.headers_mut(), &file.filename);
+    if let Some(name) = digest_name(file.algorithm) {
+        // RFC 9530: of the whole file, also when a part of it is sent.
+        let digest = format!("{name}=:{}:", BASE64_STANDARD.encode(file.checksum.as_bytes()));
+        if let Ok(digest) = HeaderValue::from_str(&digest) {
+            response.headers_mut().insert(REPR_DIGEST, digest);
+        }
+    }
     Ok(response)
 }
 
@@ -144,28 +128,6 @@ fn refusal(error: DownloadError) -> Refusal {
     }
 }
 
-fn describe(headers: &mut HeaderMap, file: &Download, range: &Range<u64>, status: StatusCode, etag: &str) {
-    let mut put = |name: HeaderName, value: String| {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(name, value);
-        }
-    };
-    put(ETAG, etag.to_owned());
-    put(CONTENT_LENGTH, (range.end - range.start).to_string());
-    put(ACCEPT_RANGES, "bytes".to_owned());
-    put(CONTENT_TYPE, store::CONTENT_TYPE.to_owned());
-    put(CONTENT_DISPOSITION, content_disposition(&file.filename));
-    // The link is a credential: what it leads to is for its holder alone.
-    put(CACHE_CONTROL, "private, no-transform".to_owned());
-    if let Some(name) = digest_name(file.algorithm) {
-        // RFC 9530: of the whole file, also when a part of it is sent.
-        put(REPR_DIGEST, format!("{name}=:{}:", BASE64_STANDARD.encode(file.checksum.as_bytes())));
-    }
-    if status == StatusCode::PARTIAL_CONTENT {
-        put(CONTENT_RANGE, format!("bytes {}-{}/{}", range.start, range.end - 1, file.len));
-    }
-}
-
 fn digest_name(algorithm: Algorithm) -> Option<&'static str> {
     match algorithm {
         Algorithm::Md5 => Some("md5"),
@@ -188,7 +150,7 @@ async fn body(file: &Download, range: Range<u64>, permit: OwnedSemaphorePermit) 
         return Ok(Body::empty());
     }
     let pieces = file.begin(range).await.map_err(refusal)?;
-    let running = metrics::download();
+    let running = metrics::download("link");
     Ok(Body::from_stream(stream::unfold(Some((pieces, left, permit, running)), async |state| {
         let (mut pieces, left, permit, running) = state?;
         if left == 0 {

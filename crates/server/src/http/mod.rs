@@ -2,6 +2,7 @@
 
 pub mod cursor;
 pub mod download;
+pub(crate) mod file;
 pub mod health;
 pub mod https;
 pub mod input;

@@ -15,11 +15,11 @@ const REQUESTS: Metric = Metric::histogram(
 const REQUESTS_RUNNING: Metric =
     Metric::gauge("dipper_http_requests_in_flight", &[], "Requests whose answer has not begun.");
 const DOWNLOADS_RUNNING: Metric =
-    Metric::gauge("dipper_downloads_in_flight", &[], "Downloads through links of this server that are running.");
+    Metric::gauge("dipper_downloads_in_flight", &[], "Downloads over HTTP that are running.");
 const DELIVERED_BYTES: Metric = Metric::counter(
     "dipper_delivered_bytes_total",
     &["channel"],
-    "Bytes of packages that were handed out, verified: sent to clients through links of this server (link).",
+    "Bytes of packages that were handed out, verified: sent to clients through links of this server (link), or out of areas over https (https).",
 );
 const SIGN_IN_FAILURES: Metric = Metric::counter(
     "dipper_sign_in_failures_total",
@@ -45,7 +45,9 @@ pub(super) const METRICS: &[Metric] =
 pub(super) fn begin() {
     REQUESTS_RUNNING.begin(&[]);
     DOWNLOADS_RUNNING.begin(&[]);
-    DELIVERED_BYTES.begin(&["link"]);
+    for channel in ["link", "https"] {
+        DELIVERED_BYTES.begin(&[channel]);
+    }
     for reason in ["credentials", "token", "throttled"] {
         SIGN_IN_FAILURES.begin(&[reason]);
     }
@@ -93,9 +95,9 @@ impl RunningRequest {
 }
 
 /// A download begins. Bytes are counted as they are handed to the connection.
-pub(crate) fn download() -> RunningDownload {
+pub(crate) fn download(channel: &'static str) -> RunningDownload {
     RunningDownload {
-        bytes: counter!(DELIVERED_BYTES.name, "channel" => "link"),
+        bytes: counter!(DELIVERED_BYTES.name, "channel" => channel),
         _running: Running::new(gauge!(DOWNLOADS_RUNNING.name)),
     }
 }

@@ -31,6 +31,7 @@ mod dashboards;
 mod dependencies;
 mod dns;
 mod dns_https;
+mod dns_outgoing;
 mod dns_retrieval;
 mod dns_support;
 mod downloads;
@@ -80,6 +81,7 @@ mod on_postgres {
     mod crash;
     mod dns;
     mod dns_https;
+    mod dns_outgoing;
     mod dns_retrieval;
     mod dns_support;
     mod downloads;

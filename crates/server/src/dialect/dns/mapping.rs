@@ -1,12 +1,13 @@
 //! Between the core's words and the wire's. Every match is exhaustive: a new state of the core does not compile until this
 //! contract has a word for it.
 
+use dipper_archive::digest::Algorithm;
 use dipper_core::db::orders::{Channel, FailureCode, Order};
 use dipper_core::db::packages::{Package, PackageState, Version};
-use dipper_core::intake::{PackageRecord, PackageWork};
+use dipper_core::intake::{OutgoingFile, PackageRecord, PackageWork};
 use dipper_core::order::OrderState;
 
-use super::wire::{ARCHIVED, CHECK_NEEDED, Entry, IN_PROGRESS, Kind, TRANSIENT, in_progress_error};
+use super::wire::{ARCHIVED, CHECK_NEEDED, Entry, IN_PROGRESS, Kind, OutgoingEntry, TRANSIENT, in_progress_error};
 
 /// The number of an ingest that is under way.
 const INGESTING: u16 = 112;
@@ -82,6 +83,25 @@ fn failed_at(code: FailureCode) -> u16 {
         FailureCode::NotPreserved | FailureCode::NotAllowed | FailureCode::Cancelled => QUEUED,
         FailureCode::Fixity | FailureCode::System => PACKING,
         FailureCode::AreaFull => DELIVERING,
+    }
+}
+
+/// A file in the outgoing directory on the wire.
+pub(super) fn outgoing(listed: OutgoingFile) -> OutgoingEntry {
+    let checksum = |algorithm: Algorithm| {
+        let content = listed.content.as_ref().filter(|content| content.algorithm == algorithm);
+        content.map(|content| content.checksum.to_string())
+    };
+    OutgoingEntry {
+        md5: checksum(Algorithm::Md5),
+        sha256: checksum(Algorithm::Sha256),
+        sha512: checksum(Algorithm::Sha512),
+        delivered: listed.delivered.to_string(),
+        fetched: listed.file.fetched.map(|time| time.to_string()),
+        expires: listed.expires.to_string(),
+        size_bytes: listed.file.size_bytes,
+        name: listed.file.name,
+        contractor: listed.file.contract_id,
     }
 }
 

@@ -1,12 +1,13 @@
 //! The DNS RESTful API of the Digital Archive North Rhine-Westphalia (DA-NRW).
 //!
-//! `routes` holds the endpoints, `listing` the answer that may be long, `wire` the JSON, `mapping` the way between the
+//! `routes` holds the endpoints, `listing` the answer that may be long, `outgoing` what was delivered, `wire` the JSON, `mapping` the way between the
 //! core's words and the wire's, `errors` the refusals. A contractor is a contract; its name on the wire is the
 //! contract's.
 
 mod errors;
 mod listing;
 mod mapping;
+mod outgoing;
 mod routes;
 mod wire;
 
@@ -22,10 +23,12 @@ use crate::http::routes::Need;
 pub const DIALECT: &str = "dns";
 
 /// The routes below the base path, with what each needs.
-pub const RIGHTS: [(&str, &str, Need); 3] = [
+pub const RIGHTS: [(&str, &str, Need); 5] = [
     ("GET", "/status/index", Need::Basic(Role::Read)),
     ("POST", "/status/index", Need::Basic(Role::Read)),
     ("POST", "/automatedRetrieval/queueForRetrievalJSON", Need::Basic(Role::Read)),
+    ("GET", "/outgoing/", Need::Basic(Role::Read)),
+    ("GET", "/outgoing/{name}", Need::Basic(Role::Read)),
 ];
 
 /// How refusals are written, by what the path begins with below the base path; the first that fits.
@@ -36,4 +39,6 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(routes::status_index, routes::status_index_post))
         .routes(routes!(routes::retrieval_queue))
+        .routes(routes!(outgoing::outgoing_list))
+        .routes(routes!(outgoing::outgoing_fetch))
 }

@@ -116,3 +116,42 @@ pub(super) enum Success {
     /// It was not.
     False,
 }
+
+/// What lies in the outgoing directory.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct OutgoingAnswer {
+    /// The files, sorted by contractor and name.
+    pub files: Vec<OutgoingEntry>,
+}
+
+/// A file in the outgoing directory.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OutgoingEntry {
+    /// Its name, also at the end of its address.
+    #[schema(example = "8-2016040610214.tar")]
+    pub name: String,
+    /// Whose directory it lies in.
+    pub contractor: String,
+    /// Its length.
+    pub size_bytes: u64,
+    /// When it appeared.
+    #[schema(format = DateTime)]
+    pub delivered: String,
+    /// When it was fetched whole for the first time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub fetched: Option<String>,
+    /// When it is removed.
+    #[schema(format = DateTime)]
+    pub expires: String,
+    /// Its MD5 checksum, if that is the one which was computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub md5: Option<String>,
+    /// Its SHA-256 checksum, if that is the one which was computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Its SHA-512 checksum, if that is the one which was computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha512: Option<String>,
+}
