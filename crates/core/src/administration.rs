@@ -8,6 +8,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::caller::{Grants, Role};
+use crate::db::client_keys::{ClientKey, PublicKey};
 use crate::db::contracts::Client;
 use crate::db::events::Event;
 use crate::db::mails::Correspondence;
@@ -16,7 +17,9 @@ use crate::db::packages::{Package, Version};
 use crate::db::steps::{HeldStep, StepCount};
 use crate::db::submissions::{Submission, SubmissionFilter};
 use crate::db::webhooks::Webhook;
-use crate::db::{DatabaseError, area_files, contracts, events, mails, notices, packages, steps, submissions, webhooks};
+use crate::db::{
+    DatabaseError, area_files, client_keys, contracts, events, mails, notices, packages, steps, submissions, webhooks,
+};
 use crate::egress::{Allowed, Refusal};
 use crate::ids;
 use crate::installation::Installation;
@@ -94,6 +97,7 @@ type Result<T> = std::result::Result<T, AdministrationError>;
 const CONTRACT: &str = "contract";
 const CLIENT: &str = "client";
 const WEBHOOK: &str = "webhook";
+const CLIENT_KEY: &str = "key";
 const NOTICE: &str = "notice";
 const PACKAGE: &str = "package";
 
@@ -232,6 +236,37 @@ impl Administration {
         let wanted = contract_id.map(|contract_id| [contract_id]);
         let wanted = wanted.as_ref().map(<[&str; 1]>::as_slice);
         Ok(submissions::list(&self.installation.database, wanted, filter).await?)
+    }
+
+    /// Lets a client sign in over SFTP with a public key.
+    pub async fn client_key_add(&self, client_id: &str, key: &PublicKey) -> Result<()> {
+        self.client_check(client_id).await?;
+        let mut transaction = self.installation.database.begin().await?;
+        match client_keys::insert(&mut transaction, client_id, key, self.installation.clock.now()).await {
+            Err(error) if error.is_duplicate() => {
+                Err(AdministrationError::Exists { what: CLIENT_KEY, id: key.fingerprint.clone() })
+            }
+            added => {
+                added?;
+                Ok(transaction.commit().await?)
+            }
+        }
+    }
+
+    /// The public keys of a client, in the order of their fingerprints.
+    pub async fn client_key_list(&self, client_id: &str) -> Result<Vec<ClientKey>> {
+        self.client_check(client_id).await?;
+        Ok(client_keys::list(&self.installation.database, client_id).await?)
+    }
+
+    /// Removes a public key of a client. Whoever is signed in with it stays so until the connection ends.
+    pub async fn client_key_remove(&self, client_id: &str, fingerprint: &str) -> Result<()> {
+        self.client_check(client_id).await?;
+        let mut transaction = self.installation.database.begin().await?;
+        if !client_keys::remove(&mut transaction, client_id, fingerprint).await? {
+            return Err(unknown(CLIENT_KEY, fingerprint));
+        }
+        Ok(transaction.commit().await?)
     }
 
     /// Adds a webhook for a client's notices. An address that these settings do not let be called is added all the

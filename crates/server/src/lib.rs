@@ -14,6 +14,7 @@ pub mod log;
 pub mod mail;
 pub mod metrics;
 pub mod serve;
+pub mod sftp;
 pub mod signin;
 pub mod telemetry;
 pub mod work;

@@ -22,6 +22,7 @@ use crate::http::https;
 use crate::http::listener::{self, Patience};
 use crate::http::tls::Tls;
 use crate::metrics::Metrics;
+use crate::sftp::Sftp;
 use crate::signin::password::Passwords;
 use crate::work::{self, Background, Senders};
 
@@ -34,6 +35,7 @@ pub struct Server {
     senders: Senders,
     installation: Arc<Installation>,
     metrics: Option<Metrics>,
+    sftp: Option<Sftp>,
 }
 
 /// A server that is running.
@@ -46,6 +48,8 @@ pub struct Serving {
     pub redirect_addr: Option<SocketAddr>,
     /// The address at which its metrics are shown, if they are.
     pub metrics_addr: Option<SocketAddr>,
+    /// The address on which it speaks SFTP, if it does.
+    pub sftp_addr: Option<SocketAddr>,
     task: JoinHandle<()>,
 }
 
@@ -73,11 +77,12 @@ impl Server {
         let public_url = settings.public_url(listener.local_addr().context("the listener has no address")?);
         let base = Url::parse(&public_url).with_context(|| format!("{public_url} (server.public_url)"))?;
         let metrics = Metrics::bind(settings.metrics.address()).await?;
+        let sftp = Sftp::bind(&settings).await?;
         let Background { installation, senders, links } = Background::open(&settings, base, clock).await?;
         let passwords = Arc::new(Passwords::new(Clients::new(installation.database.clone())?)?);
         let intake = Intake::new(installation.clone(), links);
         let app = App::new(settings, Parts { public_url, intake, passwords })?;
-        Ok(Server { listener, tls, redirecting, app, senders, installation, metrics })
+        Ok(Server { listener, tls, redirecting, app, senders, installation, metrics, sftp })
     }
 
     /// The installation, for what is not asked over HTTP.
@@ -119,6 +124,12 @@ impl Server {
         if let Some(showing) = showing {
             beside.spawn(showing.finished());
         }
+        let mut sftp_addr = None;
+        if let Some(mut sftp) = self.sftp {
+            sftp_addr = Some(sftp.prepare()?);
+            let (intake, passwords) = (self.app.intake().clone(), self.app.passwords().clone());
+            beside.spawn(sftp.run(self.installation.clone(), intake, passwords, shutdown.clone()));
+        }
         let redirect_addr = self.redirecting.as_ref().map(TcpListener::local_addr).transpose()?;
         if let Some(redirecting) = self.redirecting {
             let router = https::redirecting(self.app.public_url());
@@ -135,7 +146,7 @@ impl Server {
             listener::run(self.listener, acceptor, router, patience, shutdown).await;
             work::finish(beside, &self.installation).await;
         });
-        Ok(Serving { addr, tls, redirect_addr, metrics_addr, task })
+        Ok(Serving { addr, tls, redirect_addr, metrics_addr, sftp_addr, task })
     }
 }
 

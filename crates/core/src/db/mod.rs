@@ -13,8 +13,8 @@
 //! So that no two transactions wait for each other, rows are locked in this order, and rows of one table in the order
 //! of their keys (packages: of their locations):
 //!
-//! shares, contracts, clients, orders, steps, packages, identifiers, ingests, deliveries, recalls, area files,
-//! submissions, webhooks, notices, mails
+//! shares, contracts, clients, client keys, orders, steps, packages, identifiers, ingests, deliveries, recalls, area
+//! files, submissions, webhooks, notices, mails
 //!
 //! A queue is taken from with [`Statement::skipping_locked`], which waits for nobody. Where the server finds a deadlock all
 //! the same, the error is one that [`DatabaseError::is_busy`] calls passing.
@@ -26,6 +26,7 @@
 pub mod area_files;
 pub mod chores;
 pub mod claims;
+pub mod client_keys;
 pub mod contracts;
 pub mod deliveries;
 pub mod events;

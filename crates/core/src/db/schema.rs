@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 11] = [
     (
         1,
         "catalogue",
@@ -57,6 +57,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 10] = [
         "identifiers",
         include_str!("../../migrations/sqlite/0008_identifiers.sql"),
         include_str!("../../migrations/postgres/0008_identifiers.sql"),
+    ),
+    (
+        9,
+        "client keys",
+        include_str!("../../migrations/sqlite/0009_client_keys.sql"),
+        include_str!("../../migrations/postgres/0009_client_keys.sql"),
     ),
     (
         10,

@@ -7,6 +7,7 @@ use dipper_core::secret::Secret;
 use dipper_core::{Grants, Role};
 use serde_json::{Value, json};
 
+use super::client_key::{self, KeyCommand};
 use super::local::{LocalArguments, Missing};
 use super::output::{Output, Table, time_short};
 
@@ -58,6 +59,9 @@ enum ClientCommand {
         /// The client's identifier
         client: String,
     },
+    /// The public keys with which a client signs in over SFTP
+    #[command(subcommand)]
+    Key(KeyCommand),
 }
 
 /// Every role on every contract that is named.
@@ -114,6 +118,7 @@ pub(crate) async fn run(arguments: ClientArguments, output: Output) -> anyhow::R
             let secret = administration.client_secret_replace(&client).await?;
             print_secret(output, &client, &secret)
         }
+        ClientCommand::Key(command) => client_key::run(command, &administration, output).await,
     }
 }
 

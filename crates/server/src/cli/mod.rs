@@ -5,6 +5,7 @@
 
 mod bar;
 mod client;
+mod client_key;
 mod completions;
 mod config;
 mod contract;
@@ -20,6 +21,7 @@ mod output;
 mod package;
 mod remote;
 mod serve;
+mod sftp;
 mod submission;
 mod verify;
 mod webhook;
@@ -87,6 +89,8 @@ enum Command {
     Fetch(remote::fetch::FetchArguments),
     /// Make the tables of the database, or bring them up to date after an upgrade
     Migrate(migrate::MigrateArguments),
+    /// Show what clients need to know of the SFTP server
+    Sftp(sftp::SftpArguments),
     /// Check or print settings
     Config(config::ConfigArguments),
     /// Print a completion script for a shell
@@ -139,6 +143,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Status(arguments) => remote::order::status(arguments, output).await,
         Command::Fetch(arguments) => remote::fetch::run(arguments, output).await,
         Command::Migrate(arguments) => migrate::run(arguments, output).await,
+        Command::Sftp(arguments) => sftp::run(arguments, output).await,
         Command::Config(arguments) => config::run(arguments, output),
         Command::Completions(arguments) => completions::run(&arguments),
     }

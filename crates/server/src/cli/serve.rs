@@ -34,9 +34,11 @@ pub(crate) async fn run(arguments: ServeArguments, output: Output) -> anyhow::Re
     let scheme = if serving.tls { "https" } else { "http" };
     let url = url(scheme, serving.addr);
     let metrics = serving.metrics_addr.map(|addr| format!("{}/metrics", self::url("http", addr)));
+    let sftp = serving.sftp_addr.map(|addr| format!("sftp://{addr}"));
     let told = metrics.iter().map(|metrics| format!("metrics at {metrics}\n"));
+    let told = told.chain(sftp.iter().map(|sftp| format!("SFTP at {sftp}\n")));
     let told: String = std::iter::once(format!("listening on {url}\n")).chain(told).collect();
-    output.result(&json!({ "listening": url, "metrics": metrics }), &told)?;
+    output.result(&json!({ "listening": url, "metrics": metrics, "sftp": sftp }), &told)?;
     let ended = serving.finished().await;
     telemetry.finish().await;
     ended

@@ -25,6 +25,7 @@ impl Settings {
         found.0.extend(self.mail.core().err());
         self.check_names(&mut found);
         self.check_packages(&mut found);
+        self.sftp.check(&mut found);
         found.0
     }
 
@@ -231,16 +232,16 @@ fn is_network(text: &str) -> bool {
     }
 }
 
-struct Found(Vec<Problem>);
+pub(super) struct Found(Vec<Problem>);
 
 impl Found {
-    fn unless(&mut self, good: bool, key: &str, message: &str) {
+    pub(super) fn unless(&mut self, good: bool, key: &str, message: &str) {
         if !good {
             self.0.push(Problem { key: key.to_owned(), message: message.to_owned() });
         }
     }
 
-    fn range(&mut self, key: &str, value: u64, least: u64, most: u64) {
+    pub(super) fn range(&mut self, key: &str, value: u64, least: u64, most: u64) {
         self.unless((least..=most).contains(&value), key, &format!("{value} is not between {least} and {most}"));
     }
 

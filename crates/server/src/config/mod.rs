@@ -7,6 +7,7 @@ mod check;
 mod core;
 mod layers;
 mod mail;
+mod sftp;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 pub use bucket::S3Settings;
 pub use layers::Sources;
 pub use mail::MailSettings;
+pub use sftp::SftpSettings;
 
 /// The annotated defaults that are compiled in; `dipper.toml` has the same keys.
 pub const DEFAULTS: &str = include_str!("default.toml");
@@ -55,6 +57,8 @@ pub struct Settings {
     pub delivery: DeliverySettings,
     /// The bucket of `delivery.store`.
     pub delivery_s3: S3Settings,
+    /// The SFTP server.
+    pub sftp: SftpSettings,
     /// The DPS dissemination service.
     pub dps: DpsSettings,
     /// The DNS RESTful API.

@@ -19,7 +19,7 @@ const DOWNLOADS_RUNNING: Metric =
 const DELIVERED_BYTES: Metric = Metric::counter(
     "dipper_delivered_bytes_total",
     &["channel"],
-    "Bytes of packages that were handed out, verified: sent to clients through links of this server (link), or out of areas over https (https).",
+    "Bytes of packages that were handed out, verified: sent to clients through links of this server (link), or out of areas over https (https) or SFTP (sftp).",
 );
 const SIGN_IN_FAILURES: Metric = Metric::counter(
     "dipper_sign_in_failures_total",
@@ -37,17 +37,33 @@ const RATE_LIMITED: Metric = Metric::counter(
     "Requests that were refused because their client, or their address, sent too many.",
 );
 
+const SFTP_SESSIONS: Metric =
+    Metric::gauge("dipper_sftp_sessions", &[], "Clients that are signed in over SFTP on this process.");
+const SFTP_RECEIVED: Metric =
+    Metric::counter("dipper_sftp_received_bytes_total", &[], "Bytes of files that were handed in over SFTP.");
+
 /// The figures of this file.
-pub(super) const METRICS: &[Metric] =
-    &[REQUESTS, REQUESTS_RUNNING, DOWNLOADS_RUNNING, DELIVERED_BYTES, SIGN_IN_FAILURES, SECRETS_HASHED, RATE_LIMITED];
+pub(super) const METRICS: &[Metric] = &[
+    REQUESTS,
+    REQUESTS_RUNNING,
+    DOWNLOADS_RUNNING,
+    DELIVERED_BYTES,
+    SIGN_IN_FAILURES,
+    SECRETS_HASHED,
+    RATE_LIMITED,
+    SFTP_SESSIONS,
+    SFTP_RECEIVED,
+];
 
 /// Makes the figures known that do not wait for something to happen first.
 pub(super) fn begin() {
     REQUESTS_RUNNING.begin(&[]);
     DOWNLOADS_RUNNING.begin(&[]);
-    for channel in ["link", "https"] {
+    for channel in ["link", "https", "sftp"] {
         DELIVERED_BYTES.begin(&[channel]);
     }
+    SFTP_SESSIONS.begin(&[]);
+    SFTP_RECEIVED.begin(&[]);
     for reason in ["credentials", "token", "throttled"] {
         SIGN_IN_FAILURES.begin(&[reason]);
     }
@@ -58,6 +74,7 @@ pub(super) fn begin() {
 }
 
 /// One more of something that runs, until it is dropped.
+#[derive(Debug)]
 pub(crate) struct Running(Gauge);
 
 impl Running {
@@ -113,6 +130,23 @@ impl RunningDownload {
     pub(crate) fn sent(&self, bytes: u64) {
         self.bytes.increment(bytes);
     }
+}
+
+/// A client is signed in over SFTP, until what this returns is dropped.
+pub(crate) fn sftp_session() -> Running {
+    Running::new(gauge!(SFTP_SESSIONS.name))
+}
+
+/// Bytes of a delivery were sent over SFTP.
+pub(crate) fn sftp_delivered(bytes: u64) {
+    if bytes > 0 {
+        counter!(DELIVERED_BYTES.name, "channel" => "sftp").increment(bytes);
+    }
+}
+
+/// Bytes of a file were handed in over SFTP.
+pub(crate) fn sftp_received(bytes: u64) {
+    counter!(SFTP_RECEIVED.name).increment(bytes);
 }
 
 /// A sign-in failed.

@@ -27,7 +27,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::listener::{self, Patience};
-pub(crate) use figures::{RunningDownload, download, rate_limited, request, secret_hashed, sign_in_failed};
+pub(crate) use figures::{
+    Running, RunningDownload, download, rate_limited, request, secret_hashed, sftp_delivered, sftp_received,
+    sftp_session, sign_in_failed,
+};
 use snapshot::Snapshots;
 
 /// The text format of Prometheus.

@@ -60,6 +60,10 @@ mod receiver;
 #[path = "../../../archive/tests/it/s3.rs"]
 mod s3;
 mod seaweed;
+mod sftp;
+mod sftp_refused;
+mod sftp_sign_in;
+mod sftp_support;
 mod store;
 mod storm;
 mod support;
@@ -92,6 +96,9 @@ mod on_postgres {
     mod oauth;
     mod packages;
     mod passwords;
+    mod sftp_sign_in;
+    #[allow(dead_code, reason = "what is done with files does not depend on the database")]
+    mod sftp_support;
     mod shared;
     mod support;
     mod tokens;
