@@ -13,10 +13,12 @@
 //! 2. `pickup.rs` takes one file of each contract in turn. One process at a time does it for all, under a lease.
 //! 3. `shelf.rs` moves it to `<areas>/.incoming/<contract>/<submission>/`, where its sender cannot reach it, so that what
 //!    was looked at is what is ingested.
-//! 4. `work.rs` has it ingested, or answered if it is a list. What it became is noted first, and cleared away then; so a
+//! 4. `work.rs` has it ingested, or answered (`answer.rs`) if it is a list. What it became is noted first, and cleared away then; so a
 //!    crash between any two steps leaves something that the next turn finishes.
 //! 5. What is not valid goes back under its name, with a report beside it (`report.rs`).
 
+mod answer;
+mod list;
 mod pickup;
 mod report;
 mod scan;
@@ -26,6 +28,7 @@ mod work;
 use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
 
+pub use list::{List, ListError, ListReader};
 pub use pickup::{PickedUp, Pickup, PickupError};
 
 /// The permissions of a file that is being written, or whose writer was cut off.

@@ -77,7 +77,8 @@ const NOTICE_ACCEPTANCE: Metric = Metric::histogram(
 const SUBMISSIONS: Metric = Metric::counter(
     "dipper_submissions_total",
     &["outcome"],
-    "Files in incoming directories that were worked on: stored as a version of a package (ingested), given back with a \
+    "Files in incoming directories that were worked on: stored as a version of a package (ingested), lists that have \
+     their answer (answered), given back with a \
      report (refused), or to be tried again (postponed).",
 );
 const DATABASE: Metric = Metric::histogram(
@@ -192,7 +193,7 @@ pub fn begin() {
     for outcome in ["accepted", "refused", "unreachable", "dropped"] {
         NOTICE_ATTEMPTS.begin(&[outcome]);
     }
-    for outcome in ["ingested", "refused", "postponed"] {
+    for outcome in ["ingested", "answered", "refused", "postponed"] {
         SUBMISSIONS.begin(&[outcome]);
     }
     for operation in OPERATIONS {

@@ -98,7 +98,8 @@ impl Server {
     /// Begins to listen, to work on steps and to send notices.
     pub fn start(self, shutdown: CancellationToken) -> anyhow::Result<Serving> {
         let deadline = Duration::from_secs(self.app.settings().server.shutdown_seconds);
-        let beside = work::start(Worker::new(self.installation.clone()), &self.senders, deadline, &shutdown);
+        let worker = Worker::new(self.installation.clone());
+        let beside = work::start(worker, &self.senders, self.app.intake().clone(), deadline, &shutdown);
         self.listen(shutdown, beside)
     }
 

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use dipper_core::area::sweep::AreaSweeper;
 use dipper_core::incoming::Pickup;
 use dipper_core::installation::Installation;
+use dipper_core::intake::Intake;
 use dipper_core::link::Links;
 use dipper_core::mail::Mailer;
 use dipper_core::notify::{NoticeRenderer, Notifier};
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::config::Settings;
-use crate::dialect::dps;
+use crate::dialect::{dns, dps};
 use crate::mail::Words;
 use crate::metrics::Metrics;
 
@@ -63,13 +64,15 @@ impl Background {
 pub(crate) fn start(
     worker: Worker,
     senders: &Senders,
+    intake: Intake,
     deadline: Duration,
     shutdown: &CancellationToken,
 ) -> JoinSet<()> {
     let mut working = JoinSet::new();
     working.spawn(Sweeper::new(worker.installation().clone()).run(shutdown.clone()));
     working.spawn(AreaSweeper::new(worker.installation().clone()).run(shutdown.clone()));
-    working.spawn(Pickup::new(worker.installation().clone()).run(shutdown.clone()));
+    let pickup = Pickup::new(worker.installation().clone()).reading(dns::list_reader(intake));
+    working.spawn(pickup.run(shutdown.clone()));
     working.spawn(worker.run(shutdown.clone(), deadline));
     working.spawn(senders.notifier.clone().run(shutdown.clone()));
     if let Some(mailer) = &senders.mailer {
@@ -107,11 +110,12 @@ pub async fn work(settings: Settings, shutdown: CancellationToken) -> anyhow::Re
     )?;
     let base = Url::parse(&base).with_context(|| format!("{base} (server.public_url)"))?;
     let metrics = Metrics::bind(settings.metrics.address()).await?;
-    let Background { installation, senders, .. } = Background::open(&settings, base, Clock::system()).await?;
+    let Background { installation, senders, links } = Background::open(&settings, base, Clock::system()).await?;
     let worker = Worker::new(installation.clone());
     let name = worker.name().to_owned();
+    let intake = Intake::new(installation.clone(), links);
     let deadline = Duration::from_secs(settings.server.shutdown_seconds);
-    let mut working = start(worker, &senders, deadline, &shutdown);
+    let mut working = start(worker, &senders, intake, deadline, &shutdown);
     working.spawn(wake::run(installation.clone(), shutdown.clone()));
     let showing = metrics.map(|metrics| metrics.show(installation.clone(), shutdown)).transpose()?;
     let metrics_addr = showing.as_ref().map(|showing| showing.addr);

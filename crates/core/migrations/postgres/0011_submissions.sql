@@ -27,4 +27,7 @@ CREATE INDEX submissions_by_object ON submissions (contract_id, object_id) WHERE
 CREATE INDEX submissions_by_name ON submissions (contract_id, name) WHERE state IN ('waiting', 'working', 'refused');
 CREATE INDEX submissions_done ON submissions (updated) WHERE state IN ('ingested', 'answered');
 
+-- The outgoing directories hold answers to lists too: then it is the submission that order_id names.
+ALTER TABLE area_files DROP CONSTRAINT area_files_order_id_fkey;
+
 INSERT INTO chores (name, holder, lease_until, listed) VALUES ('pick up submissions', '', 0, 0);

@@ -27,4 +27,22 @@ CREATE INDEX submissions_by_object ON submissions (contract_id, object_id) WHERE
 CREATE INDEX submissions_by_name ON submissions (contract_id, name) WHERE state IN ('waiting', 'working', 'refused');
 CREATE INDEX submissions_done ON submissions (updated) WHERE state IN ('ingested', 'answered');
 
+-- The outgoing directories hold answers to lists too: then it is the submission that order_id names.
+CREATE TABLE new_area_files (
+    order_id    TEXT PRIMARY KEY,
+    contract_id TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    version     BIGINT NOT NULL, -- of the package, that an older one does not replace a newer one
+    size_bytes  BIGINT NOT NULL,
+    reserved    BIGINT NOT NULL,
+    placed      BIGINT,
+    fetched     BIGINT,          -- whole, for the first time
+    removed     BIGINT
+);
+INSERT INTO new_area_files SELECT order_id, contract_id, name, version, size_bytes, reserved, placed, fetched, removed FROM area_files;
+DROP TABLE area_files;
+ALTER TABLE new_area_files RENAME TO area_files;
+CREATE INDEX area_files_held ON area_files (contract_id, name) WHERE removed IS NULL;
+CREATE UNIQUE INDEX area_files_placed ON area_files (contract_id, name) WHERE placed IS NOT NULL AND removed IS NULL;
+
 INSERT INTO chores (name, holder, lease_until, listed) VALUES ('pick up submissions', '', 0, 0);

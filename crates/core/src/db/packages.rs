@@ -1,5 +1,7 @@
 //! Packages and their versions.
 
+use std::collections::BTreeMap;
+
 use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
 use crate::named::named;
 use crate::time::Timestamp;
@@ -280,6 +282,33 @@ pub fn searching(contract_ids: &[&str], query: &PackageQuery, after: &str, limit
     text.push_str(&any_of("contract_id", contract_ids, &mut values));
     text.push_str(&format!(" ORDER BY id LIMIT {limit}"));
     values.into_iter().fold(Statement::assembled(text), Statement::bind)
+}
+
+/// Those of some contracts' packages that have one of these identifiers, or one of these names of their depositors.
+pub async fn named(
+    database: &Database,
+    contract_ids: &[&str],
+    identifiers: &[&str],
+    object_ids: &[&str],
+) -> Result<Vec<Package>, DatabaseError> {
+    let by_identifier = "ocfl_id IN (SELECT i.ocfl_id FROM identifiers i WHERE 1 = 1";
+    let mut found = BTreeMap::new();
+    for (begin, column, end, wanted) in
+        [(by_identifier, "i.identifier", ")", identifiers), ("1 = 1", "object_id", "", object_ids)]
+    {
+        for some in wanted.chunks(IDS_AT_A_TIME) {
+            let mut values = Vec::with_capacity(some.len() + contract_ids.len());
+            let chosen = any_of(column, some, &mut values);
+            let of = any_of("contract_id", contract_ids, &mut values);
+            let text = format!("SELECT {COLUMNS} FROM packages WHERE {begin}{chosen}{end}{of}");
+            let statement = values.into_iter().fold(Statement::assembled(text), Statement::bind);
+            for row in database.rows(statement).await? {
+                let package = package(&row)?;
+                found.insert(package.id.clone(), package);
+            }
+        }
+    }
+    Ok(found.into_values().collect())
 }
 
 /// Packages that have no names, each with the time at which it was made: a catalogue that knew none has such.

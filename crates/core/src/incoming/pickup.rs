@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use super::list::ListReader;
 use super::scan::{self, Found};
 use super::shelf::{self, Shelf};
 use super::work::{Ended, Job};
@@ -34,6 +35,8 @@ const FORGETTING: Duration = Duration::from_secs(3600);
 pub struct PickedUp {
     /// They became versions of packages.
     pub ingested: u64,
+    /// They were lists, which have their answers.
+    pub answered: u64,
     /// They were not valid.
     pub refused: u64,
     /// They are tried again later.
@@ -56,6 +59,7 @@ pub enum PickupError {
 pub struct Pickup {
     installation: Arc<Installation>,
     holder: Arc<str>,
+    reader: Option<Arc<dyn ListReader>>,
     /// Whether it was looked for files that nobody remembers.
     tidied: AtomicBool,
     forgot: Mutex<Option<Timestamp>>,
@@ -64,7 +68,14 @@ pub struct Pickup {
 impl Pickup {
     /// One with a name of its own.
     pub fn new(installation: Arc<Installation>) -> Pickup {
-        Pickup { installation, holder: ids::new_id().into(), tidied: AtomicBool::new(false), forgot: Mutex::default() }
+        let (holder, tidied) = (ids::new_id().into(), AtomicBool::new(false));
+        Pickup { installation, holder, reader: None, tidied, forgot: Mutex::default() }
+    }
+
+    /// With somebody who reads the lists among the submissions.
+    #[must_use]
+    pub fn reading(self, reader: Arc<dyn ListReader>) -> Pickup {
+        Pickup { reader: Some(reader), ..self }
     }
 
     /// Picks up until it is told to stop, unless the settings say that nobody does.
@@ -73,8 +84,8 @@ impl Pickup {
         while !stop.is_cancelled() {
             match self.pass(&stop).await {
                 Ok(picked) if picked == PickedUp::default() => {}
-                Ok(PickedUp { ingested, refused, postponed }) => {
-                    info!(ingested, refused, postponed, "submissions were picked up");
+                Ok(PickedUp { ingested, answered, refused, postponed }) => {
+                    info!(ingested, answered, refused, postponed, "submissions were picked up");
                 }
                 Err(error) => warn!(%error, "submissions could not be picked up"),
             }
@@ -202,7 +213,7 @@ impl Pickup {
         let mut changes = Vec::new();
         for file in found {
             match known.remove(&file.path) {
-                None => changes.push(Change::New(submission(contract_id, file, settled, now))),
+                None => changes.push(Change::New(self.submission(contract_id, file, settled, now))),
                 Some(known) if known.stamp != file.stamp => changes.push(Change::Other(known.id, file.stamp, settled)),
                 // Its sender wants to have it looked at again.
                 Some(known) if known.state == SubmissionState::Refused && !file.has_report => {
@@ -228,6 +239,29 @@ impl Pickup {
         Ok(())
     }
 
+    /// The note of a file that was not known yet.
+    fn submission(&self, contract_id: &str, found: Found, due: Timestamp, now: Timestamp) -> Submission {
+        let name = found.path.rsplit('/').next().unwrap_or(&found.path).to_owned();
+        let is_list = self.reader.as_ref().is_some_and(|reader| reader.takes(&name));
+        Submission {
+            id: ids::new_id(),
+            contract_id: contract_id.to_owned(),
+            object_id: (!is_list).then(|| scan::object_id(&name).to_owned()),
+            path: found.path,
+            name,
+            stamp: found.stamp,
+            state: SubmissionState::Waiting,
+            taken: false,
+            attempts: 0,
+            due,
+            reason: None,
+            package_id: None,
+            version: None,
+            created: now,
+            updated: now,
+        }
+    }
+
     /// Takes the next file, of the next contract that has one.
     async fn next(&self, halt: &CancellationToken, hands: &mut Hands) -> Result<Option<Job>, PickupError> {
         let Installation { database, clock, .. } = self.installation.as_ref();
@@ -246,6 +280,7 @@ impl Pickup {
             let job = Job {
                 installation: Arc::clone(&self.installation),
                 holder: Arc::clone(&self.holder),
+                reader: self.reader.clone(),
                 submission,
                 shelf,
                 halt: halt.clone(),
@@ -265,27 +300,6 @@ enum Change {
     New(Submission),
     Other(String, submissions::FileStamp, Timestamp),
     Gone(String),
-}
-
-fn submission(contract_id: &str, found: Found, due: Timestamp, now: Timestamp) -> Submission {
-    let name = found.path.rsplit('/').next().unwrap_or(&found.path).to_owned();
-    Submission {
-        id: ids::new_id(),
-        contract_id: contract_id.to_owned(),
-        object_id: Some(scan::object_id(&name).to_owned()),
-        path: found.path,
-        name,
-        stamp: found.stamp,
-        state: SubmissionState::Waiting,
-        taken: false,
-        attempts: 0,
-        due,
-        reason: None,
-        package_id: None,
-        version: None,
-        created: now,
-        updated: now,
-    }
 }
 
 /// What is worked on.
@@ -325,6 +339,7 @@ impl PickedUp {
     fn add(&mut self, ended: &Ended) {
         match ended {
             Ended::Ingested => self.ingested += 1,
+            Ended::Answered => self.answered += 1,
             Ended::Refused => self.refused += 1,
             Ended::Postponed => self.postponed += 1,
             Ended::Left => return,

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::agent;
+use super::list::ListReader;
 use super::pickup::{PickupError, blocking, clear, forget, give_back};
 use super::report::Refusal;
 use super::shelf::Shelf;
@@ -24,6 +25,8 @@ use crate::installation::Installation;
 pub(super) enum Ended {
     /// It is a version of a package.
     Ingested,
+    /// It was a list, and its answer lies in the outgoing directory.
+    Answered,
     /// It is not valid.
     Refused,
     /// It is tried again later.
@@ -36,6 +39,7 @@ impl Ended {
     pub(super) fn name(self) -> &'static str {
         match self {
             Ended::Ingested => "ingested",
+            Ended::Answered => "answered",
             Ended::Refused => "refused",
             Ended::Postponed => "postponed",
             Ended::Left => "left",
@@ -47,6 +51,8 @@ impl Ended {
 pub(super) struct Job {
     pub(super) installation: Arc<Installation>,
     pub(super) holder: Arc<str>,
+    /// Whoever reads the lists among the submissions.
+    pub(super) reader: Option<Arc<dyn ListReader>>,
     pub(super) submission: Submission,
     pub(super) shelf: Shelf,
     /// Cancelled when the work is to stop.
@@ -55,11 +61,19 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) async fn run(self) -> Result<Ended, PickupError> {
-        let Submission { contract_id, name, object_id, .. } = &self.submission;
+        match (&self.submission.object_id, &self.reader) {
+            (Some(object_id), _) => self.ingest(object_id).await,
+            (None, Some(reader)) => self.answer(reader).await,
+            (None, None) => self.postpone("nobody here reads lists").await,
+        }
+    }
+
+    async fn ingest(&self, object_id: &str) -> Result<Ended, PickupError> {
+        let Submission { contract_id, name, .. } = &self.submission;
         let command = IngestCommand {
             path: self.shelf.file(),
             contract_id: contract_id.clone(),
-            object_id: object_id.clone().unwrap_or_else(|| name.clone()),
+            object_id: object_id.to_owned(),
             container_name: Some(name.clone()),
             unattended: Some(Unattended { agent: agent(contract_id) }),
             ..IngestCommand::default()
@@ -130,7 +144,7 @@ impl Job {
     }
 
     /// Nothing of it is stored: its sender gets it back, with a report.
-    async fn refuse(&self, refusal: &Refusal) -> Result<Ended, PickupError> {
+    pub(super) async fn refuse(&self, refusal: &Refusal) -> Result<Ended, PickupError> {
         let Submission { id, contract_id, path, name, .. } = &self.submission;
         let now = self.installation.clock.now();
         let (shelf, text) = (self.shelf.clone(), refusal.text(&self.submission, now));

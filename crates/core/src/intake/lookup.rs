@@ -43,6 +43,25 @@ impl Intake {
         let database = &self.installation.database;
         let contract_ids = caller.grants.contracts(Role::Read);
         let found = packages::search(database, &contract_ids, query, after, limit).await?;
+        self.with_versions(found).await
+    }
+
+    /// The packages that the caller may read and that have one of these identifiers, or one of these names of their
+    /// depositors, each with its versions, sorted by identifier of the catalogue. Packages that are not there any more are
+    /// among them.
+    pub async fn package_find_named(
+        &self,
+        caller: &Caller,
+        identifiers: &[&str],
+        object_ids: &[&str],
+    ) -> Result<Vec<PackageRecord>, IntakeError> {
+        let contract_ids = caller.grants.contracts(Role::Read);
+        let found = packages::named(&self.installation.database, &contract_ids, identifiers, object_ids).await?;
+        self.with_versions(found).await
+    }
+
+    async fn with_versions(&self, found: Vec<Package>) -> Result<Vec<PackageRecord>, IntakeError> {
+        let database = &self.installation.database;
         let ids: Vec<&str> = found.iter().map(|package| package.id.as_str()).collect();
         let mut versions: HashMap<String, Vec<Version>> = HashMap::with_capacity(ids.len());
         for (package_id, version) in packages::versions_of(database, &ids).await? {

@@ -69,9 +69,9 @@ async fn pass(bench: &Bench) -> PickedUp {
     Pickup::new(Arc::clone(&bench.installation)).pass(&CancellationToken::new()).await.unwrap()
 }
 
-const NOTHING: PickedUp = PickedUp { ingested: 0, refused: 0, postponed: 0 };
-const ONE: PickedUp = PickedUp { ingested: 1, refused: 0, postponed: 0 };
-const ONE_REFUSED: PickedUp = PickedUp { ingested: 0, refused: 1, postponed: 0 };
+const NOTHING: PickedUp = PickedUp { ingested: 0, answered: 0, refused: 0, postponed: 0 };
+const ONE: PickedUp = PickedUp { ingested: 1, answered: 0, refused: 0, postponed: 0 };
+const ONE_REFUSED: PickedUp = PickedUp { ingested: 0, answered: 0, refused: 1, postponed: 0 };
 
 async fn list(bench: &Bench) -> Vec<Submission> {
     let filter = SubmissionFilter { limit: 10_000, ..SubmissionFilter::default() };

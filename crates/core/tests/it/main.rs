@@ -38,6 +38,7 @@ mod on_sqlite {
     mod cold;
     mod identifiers;
     mod incoming;
+    mod incoming_lists;
     mod index;
     mod ingest;
     mod migrate;
@@ -58,6 +59,7 @@ mod on_postgres {
     mod cold;
     mod identifiers;
     mod incoming;
+    mod incoming_lists;
     mod index;
     mod ingest;
     mod migrate;

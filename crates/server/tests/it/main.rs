@@ -42,6 +42,7 @@ mod fleet;
 mod full_disk;
 #[path = "../../../archive/tests/it/glacier.rs"]
 mod glacier;
+mod handing_in;
 mod http;
 mod issuer_double;
 mod listener;
@@ -92,6 +93,7 @@ mod on_postgres {
     mod dps;
     mod dps_ends;
     mod dps_lists;
+    mod handing_in;
     mod http;
     mod oauth;
     mod packages;

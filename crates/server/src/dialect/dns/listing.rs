@@ -1,5 +1,6 @@
 //! The status of any number of objects as one answer, written while it is read: its length does not matter for memory.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use axum::Json;
@@ -8,7 +9,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use dipper_core::Caller;
 use dipper_core::db::packages::PackageQuery;
-use dipper_core::intake::{Intake, IntakeError};
+use dipper_core::db::submissions::{Submission, SubmissionFilter};
+use dipper_core::intake::{Intake, IntakeError, PackageRecord};
 use futures_util::stream;
 
 use super::errors::{failure, object_not_found};
@@ -19,6 +21,9 @@ use crate::http::refusal::Refusal;
 
 /// Objects that are read at a time.
 const READ: u32 = 500;
+
+/// How much of what was handed in is told of at a time.
+const HANDED_IN: u32 = 10_000;
 
 /// Where a list goes on: not one of DPS, whose cursors are of other lists.
 const CURSOR: char = 'd';
@@ -81,8 +86,97 @@ impl Listing {
         let ids: Vec<&str> = found.iter().map(|record| record.package.id.as_str()).collect();
         let work = self.intake.package_work(&self.caller, &ids).await?;
         let last = found.last().filter(|_| is_more).map(|record| record.package.id.clone());
-        let entries = found.into_iter().zip(&work).flat_map(|(record, work)| mapping::entries(record, Some(work)));
-        Ok(Page { entries: entries.collect(), last })
+        let submissions = self.submissions(&found).await?;
+        let mut entries = Vec::new();
+        if after.is_empty() {
+            entries = self.handed_in_alone(&submissions, &found).await?;
+        }
+        for (record, work) in found.into_iter().zip(&work) {
+            let package = &record.package;
+            let is_of = |submission: &&Submission| {
+                submission.contract_id == package.contract_id
+                    && submission.object_id.as_ref() == Some(&package.object_id)
+            };
+            let submissions: Vec<&Submission> = submissions.iter().filter(is_of).collect();
+            entries.extend(mapping::entries(record, Some(work), &submissions));
+        }
+        Ok(Page { entries, last })
+    }
+
+    /// What was handed in and has become nothing yet, of these objects or under the names that are asked for; under any,
+    /// where all objects are.
+    async fn submissions(&self, found: &[PackageRecord]) -> Result<Vec<Submission>, IntakeError> {
+        let mut asked = Vec::new();
+        let filter = || SubmissionFilter { states: mapping::OPEN.to_vec(), limit: HANDED_IN, ..Default::default() };
+        let PackageQuery { object_id, container_name, .. } = &self.query;
+        if self.query == PackageQuery::default() {
+            asked.push(filter());
+        } else {
+            let mut object_ids: Vec<String> = found.iter().map(|record| record.package.object_id.clone()).collect();
+            object_ids.extend(object_id.clone().filter(|_| self.is_by_name()));
+            if !object_ids.is_empty() {
+                asked.push(SubmissionFilter { object_ids, ..filter() });
+            }
+            if let Some(name) = container_name.clone().filter(|_| self.is_by_name()) {
+                asked.push(SubmissionFilter { names: vec![name], ..filter() });
+            }
+        }
+        let mut submissions = BTreeMap::new();
+        for filter in asked {
+            let listed = self.intake.submission_list(&self.caller, &filter).await?;
+            submissions.extend(listed.into_iter().map(|submission| (submission.id.clone(), submission)));
+        }
+        Ok(submissions.into_values().collect())
+    }
+
+    /// Whether what is asked for may not be an object yet: those have neither a URN nor an identifier.
+    fn is_by_name(&self) -> bool {
+        self.query.urn.is_none() && self.query.identifier.is_none()
+    }
+
+    /// The entries of what was handed in and would be an object of its own.
+    async fn handed_in_alone(
+        &self,
+        submissions: &[Submission],
+        found: &[PackageRecord],
+    ) -> Result<Vec<Entry>, IntakeError> {
+        if submissions.is_empty() || !self.is_by_name() {
+            return Ok(Vec::new());
+        }
+        let names: BTreeSet<&str> =
+            submissions.iter().filter_map(|submission| submission.object_id.as_deref()).collect();
+        let there = self.intake.package_find_named(&self.caller, &[], &Vec::from_iter(names)).await?;
+        let known: BTreeSet<(&str, &str)> = there
+            .iter()
+            .chain(found)
+            .map(|record| (record.package.contract_id.as_str(), record.package.object_id.as_str()))
+            .collect();
+        let is_asked_for = |submission: &&Submission| {
+            let PackageQuery { object_id, container_name, .. } = &self.query;
+            object_id.as_ref().is_none_or(|wanted| submission.object_id.as_ref() == Some(wanted))
+                && container_name.as_ref().is_none_or(|wanted| submission.name == *wanted)
+        };
+        let is_alone = |submission: &&Submission| {
+            // A delta that is asked for by its own name stands here, because its object is not asked for by that.
+            let is_known = |object_id: &str| known.contains(&(submission.contract_id.as_str(), object_id));
+            let is_listed = found.iter().any(|record| {
+                record.package.contract_id == submission.contract_id
+                    && Some(&record.package.object_id) == submission.object_id.as_ref()
+            });
+            match &self.query.container_name {
+                Some(_) => !is_listed,
+                None => !submission.object_id.as_deref().is_some_and(is_known),
+            }
+        };
+        let alone = submissions.iter().filter(is_asked_for).filter(is_alone);
+        let package = |submission: &Submission| {
+            let is_of = |record: &&PackageRecord| {
+                record.package.contract_id == submission.contract_id
+                    && Some(&record.package.object_id) == submission.object_id.as_ref()
+            };
+            there.iter().find(is_of).map(|record| &record.package)
+        };
+        Ok(alone.filter_map(|submission| mapping::handed_in(submission, package(submission))).collect())
     }
 }
 

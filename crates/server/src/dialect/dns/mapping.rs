@@ -4,26 +4,33 @@
 use dipper_archive::digest::Algorithm;
 use dipper_core::db::orders::{Channel, FailureCode, Order};
 use dipper_core::db::packages::{Package, PackageState, Version};
+use dipper_core::db::submissions::{Submission, SubmissionState};
 use dipper_core::intake::{OutgoingFile, PackageRecord, PackageWork};
 use dipper_core::order::OrderState;
 
 use super::wire::{ARCHIVED, CHECK_NEEDED, Entry, IN_PROGRESS, Kind, OutgoingEntry, TRANSIENT, in_progress_error};
 
-/// The number of an ingest that is under way.
-const INGESTING: u16 = 112;
+/// What is told of files that were handed in.
+pub(super) const OPEN: [SubmissionState; 3] =
+    [SubmissionState::Waiting, SubmissionState::Working, SubmissionState::Refused];
+/// The numbers of what was handed in: it waits, it was refused, it is being ingested.
+pub(super) const WAITING: u16 = 200;
+pub(super) const REFUSED: u16 = 201;
+pub(super) const INGESTING: u16 = 202;
 /// The numbers of retrievals: where they stand, and one more where they failed there.
-const QUEUED: u16 = 900;
+pub(super) const QUEUED: u16 = 900;
 const PACKING: u16 = 902;
 const DELIVERING: u16 = 904;
 
 /// The entries of an object: what is under way, then the object itself. None of one that was deleted.
-pub(super) fn entries(record: PackageRecord, work: Option<&PackageWork>) -> Vec<Entry> {
+pub(super) fn entries(record: PackageRecord, work: Option<&PackageWork>, submissions: &[&Submission]) -> Vec<Entry> {
     let ingesting = work.is_some_and(|work| work.is_being_ingested);
     let Some((status, status_int, description)) = object_status(&record.package, ingesting) else {
         return Vec::new();
     };
-    let mut entries = Vec::new();
-    if ingesting {
+    let mut entries: Vec<Entry> =
+        submissions.iter().filter_map(|submission| handed_in(submission, Some(&record.package))).collect();
+    if ingesting && !entries.iter().any(|entry| entry.status_int == INGESTING) {
         entries.push(queued(&record.package, INGESTING, "A version is being added to the object."));
     }
     let orders = work.iter().flat_map(|work| &work.orders);
@@ -32,6 +39,33 @@ pub(super) fn entries(record: PackageRecord, work: Option<&PackageWork>) -> Vec<
     let status = status.to_owned();
     entries.push(Entry { packages, ..entry(Kind::Object, &record.package, status, status_int, description) });
     entries
+}
+
+/// The entry of something that was handed in, for the object that it would be a version of, if that is there; `None` of
+/// what has become something else, and of lists.
+pub(super) fn handed_in(submission: &Submission, package: Option<&Package>) -> Option<Entry> {
+    let orig_name = package.map(|package| &package.object_id).or(submission.object_id.as_ref())?.clone();
+    let name = &submission.name;
+    let (status, status_int, status_long_description) = match submission.state {
+        SubmissionState::Waiting => (IN_PROGRESS.to_owned(), WAITING, format!("{name} waits to be ingested.")),
+        SubmissionState::Working => (IN_PROGRESS.to_owned(), INGESTING, format!("{name} is being ingested.")),
+        SubmissionState::Refused => {
+            let reason = submission.reason.clone().unwrap_or_default();
+            (in_progress_error(REFUSED), REFUSED, format!("{name} was refused: {reason}"))
+        }
+        SubmissionState::Ingested | SubmissionState::Answered => return None,
+    };
+    Some(Entry {
+        r#type: Kind::QueueEntry,
+        status,
+        urn: package.and_then(|package| package.urn.clone()).unwrap_or_default(),
+        contractor: submission.contract_id.clone(),
+        orig_name,
+        identifier: package.map(|package| package.identifier.clone()).unwrap_or_default(),
+        packages: None,
+        status_int,
+        status_long_description,
+    })
 }
 
 /// Versions that an archive held before it knew of containers have a number alone.

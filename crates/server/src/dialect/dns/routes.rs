@@ -1,8 +1,9 @@
 //! The endpoints.
 
 use axum::Json;
-use axum::extract::State;
-use axum::response::Response;
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use dipper_core::Caller;
 use dipper_core::db::orders::View;
 use dipper_core::db::packages::{PackageQuery, PackageState};
@@ -11,9 +12,10 @@ use dipper_core::intake::OrderRetrieval;
 use super::DIALECT;
 use super::errors::{failure, not_ordered};
 use super::listing::Listing;
+use super::lists::{self, Asked, FillError};
 use super::wire::{RetrievalAnswer, RetrievalRequest, StatusAnswer, StatusError, Success};
 use crate::app::App;
-use crate::http::input::{JsonBody, Parameters};
+use crate::http::input::{JsonBody, Parameters, read_body};
 use crate::http::refusal::Refusal;
 use crate::signin::{BasicPermit, Read};
 
@@ -128,6 +130,76 @@ pub(super) async fn retrieval_queue(
         container_name: None,
     };
     order(&app, &permit.caller, query, &request).await.map(Json)
+}
+
+/// Ask for the status of many objects
+///
+/// The body is a file with the columns `identifier;origName;createddate;updateddate;statuscode;erfolg;bemerkung`, separated by
+/// semicolons, in UTF-8 or cp1252; one of the first two is enough. It comes back filled in, encoded as it came.
+#[utoipa::path(
+    post,
+    path = "/report/status",
+    tag = "DNS",
+    security(("basic" = [])),
+    request_body(content = String, content_type = "text/csv"),
+    responses(
+        (status = 200, description = "The file, filled in", body = String, content_type = "text/csv"),
+        (status = 400, description = "It is no such file", body = StatusError),
+        (status = 401, description = "No credentials, or wrong ones", body = StatusError),
+        (status = 403, description = "The client has the role `read` on no contract", body = StatusError),
+        (status = 413, description = "The file is too long", body = StatusError),
+        (status = 429, description = "Too many requests, or too many failed attempts to sign in", body = StatusError),
+    )
+)]
+pub(super) async fn report_status(
+    State(app): State<App>,
+    permit: BasicPermit<Read>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    report(&app, &permit.caller, Asked::Status, request).await
+}
+
+/// Order the delivery of many objects
+///
+/// The body is a file as for `/report/status`. Each object in it is ordered; one whose delivery is under way already counts as
+/// ordered. The file comes back filled in.
+#[utoipa::path(
+    post,
+    path = "/report/retrieval",
+    tag = "DNS",
+    security(("basic" = [])),
+    request_body(content = String, content_type = "text/csv"),
+    responses(
+        (status = 200, description = "The file, filled in", body = String, content_type = "text/csv"),
+        (status = 400, description = "It is no such file", body = StatusError),
+        (status = 401, description = "No credentials, or wrong ones", body = StatusError),
+        (status = 403, description = "The client has the role `read` on no contract", body = StatusError),
+        (status = 413, description = "The file is too long", body = StatusError),
+        (status = 429, description = "Too many requests, or too many failed attempts to sign in", body = StatusError),
+    )
+)]
+pub(super) async fn report_retrieval(
+    State(app): State<App>,
+    permit: BasicPermit<Read>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    report(&app, &permit.caller, Asked::Retrieval, request).await
+}
+
+async fn report(app: &App, caller: &Caller, asked: Asked, request: Request) -> Result<Response, Refusal> {
+    let body = read_body(request).await?;
+    match lists::fill(app.intake(), caller, asked, body.to_vec()).await {
+        Ok(filled) => {
+            let content_type = format!("text/csv; charset={}", filled.charset);
+            Ok(([(CONTENT_TYPE, content_type)], filled.bytes).into_response())
+        }
+        Err(FillError::Report(error)) => Err(Refusal::bad_request(error.to_string())),
+        Err(FillError::Intake(error)) => Err(failure(error)),
+        Err(error @ FillError::Broken(_)) => {
+            tracing::error!(%error, "a request failed");
+            Err(Refusal::internal())
+        }
+    }
 }
 
 async fn order(

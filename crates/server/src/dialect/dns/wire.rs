@@ -58,6 +58,9 @@ pub(super) const ARCHIVED: (&str, u16) = ("archived", 100);
 pub(super) const TRANSIENT: (&str, u16) = ("Object is in transient state", 50);
 pub(super) const CHECK_NEEDED: (&str, u16) = ("archived - but check needed", 51);
 
+/// The number of an object that is not there.
+pub(super) const NOT_FOUND: u16 = 404;
+
 /// The status of work that is under way.
 pub(super) const IN_PROGRESS: &str = "package in progress";
 
