@@ -104,7 +104,7 @@ async fn each_state_has_its_word_and_number() {
     let lease_until = now.plus(Duration::from_secs(60));
     assert!(ingests::begin(server.database(), &ocfl_id, "a test", now, lease_until).await.expect("noted"));
     let expected =
-        [entry("QueueEntry", "package in progress", 112), entry("Object", "Object is in transient state", 50)];
+        [entry("QueueEntry", "package in progress", 202), entry("Object", "Object is in transient state", 50)];
     assert_eq!(entries().await, expected, "a version is being added");
     server.clock.advance(Duration::from_secs(61));
     assert_eq!(entries().await, [entry("Object", "archived", 100)], "whoever added one has died");
