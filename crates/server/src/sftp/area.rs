@@ -64,6 +64,11 @@ impl Area {
         metrics::sftp_received(count as u64);
     }
 
+    /// A file was handed in, and may be complete.
+    pub(super) fn handed_in(&self) {
+        self.installation.wake_incoming();
+    }
+
     /// A delivery was fetched whole. It is noted beside what the client does next.
     pub(super) fn fetched(self: &Arc<Area>, fetch: &Fetch) {
         let (area, delivery, opened) = (self.clone(), fetch.delivery.clone(), fetch.opened);

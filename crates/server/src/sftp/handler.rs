@@ -289,7 +289,11 @@ impl Handler {
             _ => Ok(()),
         });
         match durable {
-            Ok(()) => Ok(self.area.uploads.finish(&file.file, &file.stat)?),
+            Ok(()) => {
+                self.area.uploads.finish(&file.file, &file.stat)?;
+                self.area.handed_in();
+                Ok(())
+            }
             Err(error) => {
                 self.area.uploads.abandon(&file.stat);
                 Err(error.into())
@@ -394,7 +398,11 @@ impl Handler {
         }
         share.incoming.rename(&old, &new, replace)?;
         match share.incoming.file(&new, OFlags::RDONLY, Mode::empty()) {
-            Ok((file, stat)) => Ok(self.area.uploads.renamed(file, &stat)?),
+            Ok((file, stat)) => {
+                self.area.uploads.renamed(file, &stat)?;
+                self.area.handed_in();
+                Ok(())
+            }
             // A directory; or a file that somebody has moved on already.
             Err(_) => Ok(()),
         }
