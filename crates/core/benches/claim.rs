@@ -19,7 +19,6 @@ use dipper_core::db::{Database, Place, Server, Statement, sql};
 use dipper_core::share::Shares;
 use dipper_core::time::Timestamp;
 
-#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/it/postgres.rs"]
 mod postgres;
 
@@ -64,7 +63,7 @@ async fn claim_one(database: &Database) -> Duration {
     let now = Timestamp::now();
     let shares = Shares::default();
     let until = now.plus(Duration::from_secs(60));
-    let wanted = Claim { holder: "bench", now, until, room_bytes: u64::MAX, shares: &shares };
+    let wanted = Claim { holder: "bench", now, until, room_bytes: u64::MAX, overtaking_bytes: 0, shares: &shares };
     let began = Instant::now();
     let claimed = claim(database, &wanted).await.expect("claimed");
     let took = began.elapsed();

@@ -14,11 +14,13 @@ use crate::db::events::Event;
 use crate::db::mails::Correspondence;
 use crate::db::notices::{Attempt, Notice};
 use crate::db::packages::{Package, Version};
+use crate::db::recalls::RecallUnderWay;
 use crate::db::steps::{HeldStep, StepCount};
 use crate::db::submissions::{Submission, SubmissionFilter};
 use crate::db::webhooks::Webhook;
 use crate::db::{
-    DatabaseError, area_files, client_keys, contracts, events, mails, notices, packages, steps, submissions, webhooks,
+    DatabaseError, area_files, client_keys, contracts, events, mails, notices, packages, recalls, steps, submissions,
+    webhooks,
 };
 use crate::egress::{Allowed, Refusal};
 use crate::ids;
@@ -395,6 +397,11 @@ impl Administration {
     /// The steps that are being worked on, at most `limit`, those that were claimed first at the top.
     pub async fn step_held(&self, limit: u32) -> Result<Vec<HeldStep>> {
         Ok(steps::held(&self.installation.database, limit).await?)
+    }
+
+    /// The recalls from cold storage that orders wait for, at most `limit`, those that were asked for first at the top.
+    pub async fn recall_under_way(&self, limit: u32) -> Result<Vec<RecallUnderWay>> {
+        Ok(recalls::under_way(&self.installation.database, limit).await?)
     }
 
     async fn client_check(&self, id: &str) -> Result<()> {

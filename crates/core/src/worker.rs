@@ -37,6 +37,8 @@ struct Room {
     /// One slot claims at a time, so that what it may take is what it finds.
     claiming: tokio::sync::Mutex<()>,
     bytes: AtomicU64,
+    /// The bytes of the steps that went before one for which there was no room, since the last that went in its turn.
+    overtaken_bytes: AtomicU64,
 }
 
 /// A step of this process that takes room until it is dropped.
@@ -53,6 +55,23 @@ impl Room {
             _ if bound_bytes == 0 => u64::MAX,
             taken => bound_bytes.saturating_sub(taken),
         }
+    }
+
+    /// How many bytes a step may have that goes before one for which there is no room. All of them together have as many
+    /// as the bound at the most, so that a large step waits for its room, but not for ever. What has no bytes takes no
+    /// room, and may always go.
+    fn left_for_overtaking(&self, bound_bytes: u64) -> u64 {
+        bound_bytes.saturating_sub(self.overtaken_bytes.load(Ordering::SeqCst))
+    }
+
+    fn take_in_turn(&self, bytes: u64) -> Seat<'_> {
+        self.overtaken_bytes.store(0, Ordering::SeqCst);
+        self.take(bytes)
+    }
+
+    fn take_overtaking(&self, bytes: u64) -> Seat<'_> {
+        self.overtaken_bytes.fetch_add(bytes, Ordering::SeqCst);
+        self.take(bytes)
     }
 
     fn take(&self, bytes: u64) -> Seat<'_> {
@@ -155,10 +174,12 @@ impl Worker {
             now,
             until: now.plus(settings.lease),
             room_bytes: self.room.left(settings.max_bytes_in_flight),
+            overtaking_bytes: self.room.left_for_overtaking(settings.max_bytes_in_flight),
             shares: &settings.shares,
         };
         match claims::claim(database, &claim).await? {
-            Claimed::Step(lease, bytes) => Ok(Some((lease, self.room.take(bytes)))),
+            Claimed::Step(lease, bytes) => Ok(Some((lease, self.room.take_in_turn(bytes)))),
+            Claimed::Overtaking(lease, bytes) => Ok(Some((lease, self.room.take_overtaking(bytes)))),
             Claimed::NoRoom | Claimed::Nothing => Ok(None),
         }
     }
@@ -321,5 +342,20 @@ mod tests {
         assert_eq!(room.left(100), 0);
         drop(large);
         assert_eq!(room.left(100), u64::MAX);
+    }
+
+    #[test]
+    fn as_many_bytes_as_the_bound_overtake_and_then_the_next_has_its_turn() {
+        let room = Room::default();
+        assert_eq!(room.left_for_overtaking(100), 100);
+        for left in [60, 20] {
+            drop(room.take_overtaking(40));
+            assert_eq!(room.left_for_overtaking(100), left);
+        }
+        drop(room.take_overtaking(0));
+        drop(room.take_overtaking(30));
+        assert_eq!(room.left_for_overtaking(100), 0);
+        drop(room.take_in_turn(500));
+        assert_eq!(room.left_for_overtaking(100), 100);
     }
 }

@@ -26,6 +26,8 @@ pub struct Claim<'a> {
     pub until: Timestamp,
     /// How many bytes the step may have.
     pub room_bytes: u64,
+    /// How many it may have if it goes before another contract's step that is larger than there is room for.
+    pub overtaking_bytes: u64,
     /// How work is divided.
     pub shares: &'a Shares,
 }
@@ -33,10 +35,11 @@ pub struct Claim<'a> {
 /// What became of a claim.
 #[derive(Clone, Debug)]
 pub enum Claimed {
-    /// A step, and how many bytes it has.
+    /// The next step, and how many bytes it has.
     Step(Lease, u64),
-    /// The next step is larger than there is room for. It is waited for, so that smaller ones do not overtake it for
-    /// ever.
+    /// The next step is larger than there is room for; this one of another contract goes before it.
+    Overtaking(Lease, u64),
+    /// The next step is larger than there is room for, and no other may go before it.
     NoRoom,
     /// No step is ready that its contract may have worked on now.
     Nothing,
@@ -102,18 +105,28 @@ pub async fn settle(database: &Database) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// Claims the next step of the contract whose turn it is.
+/// Claims the next step of the contract whose turn it is; if there is no room for that, one of another contract that may
+/// go before it.
 pub async fn claim(database: &Database, claim: &Claim<'_>) -> Result<Claimed, DatabaseError> {
     let mut passed_over: Vec<String> = Vec::new();
+    let mut room = Room { bytes: claim.room_bytes, is_overtaking: false };
     let mut turns = 0;
     loop {
         let mut transaction = database.begin().await?;
         let (virtual_time, candidates) = candidates(&mut transaction).await?;
         let mut line = share::line_up(candidates, virtual_time, claim.shares);
         line.retain(|candidate| !passed_over.contains(&candidate.contract_id));
+        if let Some(first) = line.first()
+            && first.size_bytes > room.bytes
+        {
+            room.overtake(claim);
+        }
+        if room.is_overtaking {
+            line.retain(|candidate| candidate.size_bytes <= room.bytes);
+        }
         let Some(first) = line.first() else {
             transaction.commit().await?;
-            return Ok(Claimed::Nothing);
+            return Ok(if room.is_overtaking { Claimed::NoRoom } else { Claimed::Nothing });
         };
         let tags = share_locked(&mut transaction, &first.contract_id).await?;
         let start = tags.next_start(virtual_time);
@@ -124,32 +137,58 @@ pub async fn claim(database: &Database, claim: &Claim<'_>) -> Result<Claimed, Da
             transaction.commit().await?;
             continue;
         }
-        let taken = take(&mut transaction, claim, &first.contract_id, tags, virtual_time).await?;
+        let taken = take(&mut transaction, claim, room.bytes, &first.contract_id, tags, virtual_time).await?;
         transaction.commit().await?;
         match taken {
-            Some(claimed) => return Ok(claimed),
-            None => passed_over.push(first.contract_id.clone()),
+            Taken::Step(lease, bytes) if room.is_overtaking => return Ok(Claimed::Overtaking(lease, bytes)),
+            Taken::Step(lease, bytes) => return Ok(Claimed::Step(lease, bytes)),
+            // A larger one came first meanwhile.
+            Taken::NoRoom => room.overtake(claim),
+            Taken::Nothing => {}
         }
+        passed_over.push(first.contract_id.clone());
     }
+}
+
+/// What there is room for in one claim.
+struct Room {
+    bytes: u64,
+    is_overtaking: bool,
+}
+
+impl Room {
+    /// From now on the step would go before one that does not fit.
+    fn overtake(&mut self, claim: &Claim<'_>) {
+        self.bytes = claim.room_bytes.min(claim.overtaking_bytes);
+        self.is_overtaking = true;
+    }
+}
+
+/// What came of the first step of a contract.
+enum Taken {
+    Step(Lease, u64),
+    NoRoom,
+    Nothing,
 }
 
 /// Takes the first step of a contract whose share is locked; nothing when it has none left or holds enough.
 async fn take(
     transaction: &mut Transaction,
     claim: &Claim<'_>,
+    room_bytes: u64,
     contract_id: &str,
     tags: Tags,
     virtual_time: i64,
-) -> Result<Option<Claimed>, DatabaseError> {
+) -> Result<Taken, DatabaseError> {
     let Some(step) = transaction.row(sql(FIRST).bind(contract_id).skipping_locked()).await? else {
-        return Ok(None);
+        return Ok(Taken::Nothing);
     };
     let size_bytes = step.count("size_bytes")?;
     if !claim.shares.admits(held(transaction, contract_id).await?, size_bytes) {
-        return Ok(None);
+        return Ok(Taken::Nothing);
     }
-    if size_bytes > claim.room_bytes {
-        return Ok(Some(Claimed::NoRoom));
+    if size_bytes > room_bytes {
+        return Ok(Taken::NoRoom);
     }
     let update = "UPDATE steps SET state = 'leased', holder = $1, lease_until = $2, fence = fence + 1,
                       attempts = attempts + 1, updated = $3
@@ -157,13 +196,13 @@ async fn take(
                   RETURNING id, order_id, kind, fence, attempts";
     let update = sql(update).bind(claim.holder).bind(claim.until).bind(claim.now).bind(step.text("id")?);
     let Some(row) = transaction.row(update).await? else {
-        return Ok(None);
+        return Ok(Taken::Nothing);
     };
     let kind: StepKind = step.parse("kind")?;
     let charged = tags.charged(virtual_time, share::cost(kind, size_bytes), claim.shares.weight(contract_id));
     let update = "UPDATE shares SET start_tag = $1, finish_tag = $2 WHERE contract_id = $3";
     transaction.execute(sql(update).bind(charged.start).bind(charged.finish).bind(contract_id)).await?;
-    Ok(Some(Claimed::Step(lease(&row)?, size_bytes)))
+    Ok(Taken::Step(lease(&row)?, size_bytes))
 }
 
 /// The first step of a contract. A test looks at its plan.

@@ -56,7 +56,7 @@ pub struct DeliveryFile {
 pub async fn insert(
     transaction: &mut Transaction,
     delivery: &Delivery,
-    checkpoints: Vec<Vec<u8>>,
+    checkpoints: &[Vec<u8>],
 ) -> Result<(), DatabaseError> {
     let insert = "INSERT INTO deliveries (id, order_id, created, expires, kept_until, store)
                   VALUES ($1, $2, $3, $4, $5, $6)";
@@ -81,11 +81,16 @@ pub async fn insert(
             .bind(file.algorithm.name())
             .bind(file.checksum.to_string())
             .bind(file.layout_format)
-            .bind(checkpoints)
+            .bind(checkpoints.clone())
             .bind(file.object_key.clone());
         transaction.execute(statement).await?;
     }
     Ok(())
+}
+
+/// Whether there is a delivery of that identifier.
+pub async fn exists(transaction: &mut Transaction, id: &str) -> Result<bool, DatabaseError> {
+    Ok(transaction.row(sql("SELECT id FROM deliveries WHERE id = $1").bind(id)).await?.is_some())
 }
 
 /// The delivery of an order, if there is one.

@@ -121,9 +121,14 @@ impl DatabaseError {
             DatabaseError::Silent | DatabaseError::Database(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => {
                 true
             }
-            DatabaseError::Database(error) => postgres::is_lost(error) || self.has_code(&CODES),
+            DatabaseError::Database(_) => self.is_lost() || self.has_code(&CODES),
             _ => false,
         }
+    }
+
+    /// Whether the connection is gone.
+    fn is_lost(&self) -> bool {
+        matches!(self, DatabaseError::Database(error) if postgres::is_lost(error))
     }
 
     fn has_code(&self, codes: &[&str]) -> bool {
@@ -273,7 +278,7 @@ impl Database {
 #[derive(Debug)]
 enum Connection {
     Sqlite(PoolConnection<Sqlite>),
-    Postgres(PoolConnection<sqlx::Postgres>),
+    Postgres(postgres::Held),
 }
 
 /// A transaction that may write.
@@ -296,11 +301,10 @@ impl Transaction {
     async fn call(&mut self, statement: Statement) -> Result<u64, DatabaseError> {
         let done = match &mut self.connection {
             Some(Connection::Sqlite(connection)) => {
-                statement.into_sqlite().execute(&mut **connection).await.map(|done| done.rows_affected())
+                let done = statement.into_sqlite().execute(&mut **connection).await;
+                done.map(|done| done.rows_affected()).map_err(DatabaseError::from)
             }
-            Some(Connection::Postgres(connection)) => {
-                statement.into_postgres().execute(&mut **connection).await.map(|done| done.rows_affected())
-            }
+            Some(Connection::Postgres(connection)) => connection.execute(statement).await,
             None => return Err(DatabaseError::RolledBack),
         };
         self.noted(done)
@@ -315,12 +319,9 @@ impl Transaction {
         let rows = match &mut self.connection {
             Some(Connection::Sqlite(connection)) => {
                 let rows = statement.into_sqlite().fetch_all(&mut **connection).await;
-                rows.map(|rows| rows.into_iter().map(Row::from).collect())
+                rows.map(|rows| rows.into_iter().map(Row::from).collect()).map_err(DatabaseError::from)
             }
-            Some(Connection::Postgres(connection)) => {
-                let rows = statement.into_postgres().fetch_all(&mut **connection).await;
-                rows.map(|rows| rows.into_iter().map(Row::from).collect())
-            }
+            Some(Connection::Postgres(connection)) => connection.rows(statement).await,
             None => return Err(DatabaseError::RolledBack),
         };
         self.noted(rows)
@@ -344,9 +345,9 @@ impl Transaction {
         Ok(())
     }
 
-    fn noted<T>(&mut self, done: Result<T, sqlx::Error>) -> Result<T, DatabaseError> {
+    fn noted<T>(&mut self, done: Result<T, DatabaseError>) -> Result<T, DatabaseError> {
         self.has_failed |= done.is_err();
-        Ok(done?)
+        done
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{Connection as _, PgPool, Postgres};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
+use tokio::runtime::Handle;
 
 use crate::db::schema::{self, Dialect, Schema};
 use crate::db::{DatabaseError, Row, Statement, sql};
@@ -24,6 +25,8 @@ pub struct Server {
     pub max_connections: u32,
     /// How long a request or worker waits for a free connection, or for a database that does not answer.
     pub acquire_timeout: Duration,
+    /// How long it waits for the answer to a statement: a server that was cut off in the middle never tells.
+    pub statement_timeout: Duration,
 }
 
 /// Without the password.
@@ -64,7 +67,17 @@ impl Server {
             ("idle_in_transaction_session_timeout", "20s"),
             ("lock_timeout", "20s"),
         ]);
-        Ok(Server { options: Arc::new(options), max_connections: 10, acquire_timeout: Duration::from_secs(10) })
+        Ok(Server {
+            options: Arc::new(options),
+            max_connections: 10,
+            acquire_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(60),
+        })
+    }
+
+    /// A connection outside of any pool.
+    async fn connect(&self) -> Result<PgConnection, DatabaseError> {
+        answered(self.acquire_timeout, PgConnection::connect_with(&self.options)).await
     }
 
     fn pool_options(&self) -> PgPoolOptions {
@@ -75,7 +88,7 @@ impl Server {
     }
 
     pub(super) async fn schema(&self) -> Result<Schema, DatabaseError> {
-        let mut connection = sqlx::PgConnection::connect_with(&self.options).await?;
+        let mut connection = self.connect().await?;
         let found = schema_of(&mut connection).await;
         // It has answered; how it is closed does not matter any more.
         let _ = connection.close().await;
@@ -83,7 +96,7 @@ impl Server {
     }
 
     pub(super) async fn migrate(&self, target: Option<i64>) -> Result<(), DatabaseError> {
-        let mut connection = sqlx::PgConnection::connect_with(&self.options).await?;
+        let mut connection = self.connect().await?;
         let encoding = sql("SELECT pg_encoding_to_char(encoding) AS name FROM pg_database \
                             WHERE datname = current_database()");
         let encoding = Row::from(encoding.into_postgres().fetch_one(&mut connection).await?).text("name")?;
@@ -99,23 +112,101 @@ impl Server {
 
     /// Connects, and looks whether the schema is the one that this program works with.
     pub(super) async fn open(&self) -> Result<Pool, DatabaseError> {
-        let pool = self
-            .pool_options()
-            .max_connections(self.max_connections)
-            .connect_with(self.options.as_ref().clone())
-            .await?;
+        // The server is not to work on for nobody.
+        let patience = format!("{}ms", self.statement_timeout.as_millis());
+        let options = self.options.as_ref().clone().options([("statement_timeout", patience)]);
+        let pool = self.pool_options().max_connections(self.max_connections).connect_with(options).await?;
+        let pool = Pool { pool, server: self.clone() };
         let mut connection = pool.acquire().await?;
-        schema_of(&mut connection).await?.check()?;
+        let schema = schema_of(connection.get_mut()?);
+        tokio::time::timeout(self.statement_timeout, schema).await.map_err(|_| DatabaseError::Silent)??.check()?;
         drop(connection);
-        Ok(Pool { pool, server: self.clone() })
+        Ok(pool)
     }
 }
 
-async fn schema_of(connection: &mut sqlx::PgConnection) -> Result<Schema, DatabaseError> {
+async fn schema_of(connection: &mut PgConnection) -> Result<Schema, DatabaseError> {
     let query = sql("SELECT 1 AS n WHERE to_regclass('_sqlx_migrations') IS NOT NULL");
     match query.into_postgres().fetch_optional(&mut *connection).await? {
         Some(_) => schema::look(connection, Dialect::Postgres).await,
         None => Ok(schema::empty()),
+    }
+}
+
+/// Waits for the server, but not for ever.
+async fn answered<T>(
+    patience: Duration,
+    call: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, DatabaseError> {
+    match tokio::time::timeout(patience, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(DatabaseError::Silent),
+    }
+}
+
+/// A connection of the pool, in use. Whatever is asked over it is answered in time, or the connection goes away; so it
+/// does if it cannot be given back in time.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// Absent once it went away.
+    connection: Option<PoolConnection<Postgres>>,
+    patience: Duration,
+}
+
+impl Held {
+    fn get_mut(&mut self) -> Result<&mut PgConnection, DatabaseError> {
+        self.connection.as_deref_mut().ok_or(DatabaseError::Silent)
+    }
+
+    /// Runs a statement; returns how many rows it changed.
+    pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64, DatabaseError> {
+        let (patience, connection) = (self.patience, self.get_mut()?);
+        let done = answered(patience, statement.into_postgres().execute(connection)).await;
+        Ok(self.noted(done)?.rows_affected())
+    }
+
+    /// Every row that a statement gives.
+    pub(super) async fn rows(&mut self, statement: Statement) -> Result<Vec<Row>, DatabaseError> {
+        let (patience, connection) = (self.patience, self.get_mut()?);
+        let rows = answered(patience, statement.into_postgres().fetch_all(connection)).await;
+        Ok(self.noted(rows)?.into_iter().map(Row::from).collect())
+    }
+
+    async fn ping(&mut self) -> Result<(), DatabaseError> {
+        let (patience, connection) = (self.patience, self.get_mut()?);
+        let answer = answered(patience, connection.ping()).await;
+        self.noted(answer)
+    }
+
+    /// Nobody knows what comes next over a connection that did not answer.
+    fn noted<T>(&mut self, answer: Result<T, DatabaseError>) -> Result<T, DatabaseError> {
+        if matches!(answer, Err(DatabaseError::Silent)) {
+            self.close();
+        }
+        answer
+    }
+
+    /// Has the connection leave the pool.
+    fn close(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            connection.close_on_drop();
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        // Outside of a runtime nobody can look whether the connection is still good.
+        match Handle::try_current() {
+            Ok(runtime) => {
+                // The library asks the server once more, and waits for as long as that takes.
+                let back = connection.return_to_pool();
+                let patience = self.patience;
+                runtime.spawn(async move { tokio::time::timeout(patience, back).await });
+            }
+            Err(_) => connection.close_on_drop(),
+        }
     }
 }
 
@@ -127,43 +218,43 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    async fn acquire(&self) -> Result<Held, DatabaseError> {
+        let connection = self.pool.acquire().await?;
+        Ok(Held { connection: Some(connection), patience: self.server.statement_timeout })
+    }
+
     /// Begins a transaction. A connection that died while nobody used it shows here, before anything was done, and is
     /// replaced.
-    pub(super) async fn begin(&self) -> Result<PoolConnection<Postgres>, DatabaseError> {
-        let mut connection = self.pool.acquire().await?;
-        match sql("BEGIN").into_postgres().execute(&mut *connection).await {
-            Err(error) if is_lost(&error) => connection.close_on_drop(),
-            begun => {
-                begun?;
-                return Ok(connection);
-            }
+    pub(super) async fn begin(&self) -> Result<Held, DatabaseError> {
+        let mut connection = self.acquire().await?;
+        match connection.execute(sql("BEGIN")).await {
+            Err(error) if error.is_lost() => connection.close(),
+            begun => return begun.map(|_| connection),
         }
-        drop(connection);
         let mut connection = self.acquire_live().await?;
-        sql("BEGIN").into_postgres().execute(&mut *connection).await?;
+        connection.execute(sql("BEGIN")).await?;
         Ok(connection)
     }
 
     /// Every row of a statement that only reads, and so can be repeated when the connection is lost.
     pub(super) async fn rows(&self, statement: Statement) -> Result<Vec<Row>, DatabaseError> {
-        let mut connection = self.pool.acquire().await?;
-        match statement.clone().into_postgres().fetch_all(&mut *connection).await {
-            Err(error) if is_lost(&error) => connection.close_on_drop(),
-            rows => return Ok(rows?.into_iter().map(Row::from).collect()),
+        let mut connection = self.acquire().await?;
+        match connection.rows(statement.clone()).await {
+            Err(error) if error.is_lost() => connection.close(),
+            rows => return rows,
         }
-        drop(connection);
-        let mut connection = self.acquire_live().await?;
-        let rows = statement.into_postgres().fetch_all(&mut *connection).await?;
-        Ok(rows.into_iter().map(Row::from).collect())
+        self.acquire_live().await?.rows(statement).await
     }
 
     /// A connection that has just answered. Each that has not leaves the pool, so this comes to an end.
-    async fn acquire_live(&self) -> Result<PoolConnection<Postgres>, DatabaseError> {
+    async fn acquire_live(&self) -> Result<Held, DatabaseError> {
         loop {
-            let mut connection = self.pool.acquire().await?;
+            let mut connection = self.acquire().await?;
             match connection.ping().await {
                 Ok(()) => return Ok(connection),
-                Err(_) => connection.close_on_drop(),
+                // To ask the next one would take as long again.
+                Err(DatabaseError::Silent) => return Err(DatabaseError::Silent),
+                Err(_) => connection.close(),
             }
         }
     }
@@ -186,10 +277,13 @@ impl Pool {
         // Outside of the pool, so that it takes nobody's place.
         let options = self.server.pool_options().max_connections(1);
         let pool = options.connect_with(self.server.options.as_ref().clone()).await?;
-        let mut listener = PgListener::connect_with(&pool).await?;
-        listener.eager_reconnect(false);
-        listener.listen(CHANNEL).await?;
-        Ok(Listener(listener))
+        let listening = async {
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.eager_reconnect(false);
+            listener.listen(CHANNEL).await?;
+            Ok(Listener(listener))
+        };
+        answered(self.server.statement_timeout, listening).await
     }
 
     pub(super) fn connections(&self) -> (u32, usize) {
@@ -223,14 +317,14 @@ impl Listener {
 
 /// Rolls back a transaction that was given up, without making anybody wait. The connection goes back to the pool, or
 /// away if even that fails.
-pub(super) fn roll_back(mut connection: PoolConnection<Postgres>) {
+pub(super) fn roll_back(mut connection: Held) {
     // Outside of a runtime nothing can be sent any more: the server rolls back when the connection is gone.
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-        return connection.close_on_drop();
+    let Ok(runtime) = Handle::try_current() else {
+        return connection.close();
     };
     runtime.spawn(async move {
-        if sql("ROLLBACK").into_postgres().execute(&mut *connection).await.is_err() {
-            connection.close_on_drop();
+        if connection.execute(sql("ROLLBACK")).await.is_err() {
+            connection.close();
         }
     });
 }

@@ -27,18 +27,68 @@ pub struct RecallRecord {
     pub readable_until: Option<Timestamp>,
 }
 
+/// A recall that orders wait for, for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecallUnderWay {
+    /// The package.
+    pub package_id: String,
+    /// Its version.
+    pub version: u32,
+    /// On which contract.
+    pub contract_id: String,
+    /// The fastest tier that was asked for.
+    pub tier: Tier,
+    /// When it was first asked for.
+    pub requested: Timestamp,
+    /// When the storage was last asked how it stands.
+    pub checked: Timestamp,
+    /// How many orders wait for it.
+    pub orders: u64,
+}
+
+/// The recalls that orders wait for, those that were asked for first at the top.
+pub async fn under_way(database: &Database, limit: u32) -> Result<Vec<RecallUnderWay>, DatabaseError> {
+    let query =
+        "SELECT recalls.package_id AS package_id, recalls.version AS version, MIN(orders.contract_id) AS contract_id,
+                     MIN(recalls.tier) AS tier, MIN(recalls.requested) AS requested, MIN(recalls.checked) AS checked,
+                     COUNT(*) AS orders
+                 FROM recalls
+                 JOIN orders ON orders.package_id = recalls.package_id AND orders.version = recalls.version
+                     AND orders.finished = 0
+                 WHERE recalls.readable_until IS NULL
+                 GROUP BY recalls.package_id, recalls.version
+                 ORDER BY MIN(recalls.requested), recalls.package_id, recalls.version LIMIT $1";
+    let rows = database.rows(sql(query).bind(limit)).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(RecallUnderWay {
+                package_id: row.text("package_id")?,
+                version: u32::try_from(row.count("version")?).unwrap_or(u32::MAX),
+                contract_id: row.text("contract_id")?,
+                tier: tier_of(&row.text("tier")?),
+                requested: row.time("requested")?,
+                checked: row.time("checked")?,
+                orders: row.count("orders")?,
+            })
+        })
+        .collect()
+}
+
+/// The tier that a word of the database stands for. The slowest is the safe guess: whoever wants more asks again.
+fn tier_of(name: &str) -> Tier {
+    TIERS.into_iter().find(|tier| tier.name() == name).unwrap_or(Tier::Bulk)
+}
+
 /// The recall of a version, if one was begun.
 pub async fn get(database: &Database, package_id: &str, version: u32) -> Result<Option<RecallRecord>, DatabaseError> {
     let query = "SELECT tier, requested, checked, readable_until FROM recalls WHERE package_id = $1 AND version = $2";
     let Some(row) = database.row(sql(query).bind(package_id).bind(version)).await? else {
         return Ok(None);
     };
-    let name = row.text("tier")?;
     Ok(Some(RecallRecord {
         package_id: package_id.to_owned(),
         version,
-        // The slowest is the safe guess: whoever wants more asks again.
-        tier: TIERS.into_iter().find(|tier| tier.name() == name).unwrap_or(Tier::Bulk),
+        tier: tier_of(&row.text("tier")?),
         requested: row.time("requested")?,
         checked: row.time("checked")?,
         readable_until: row.time_or_null("readable_until")?,
@@ -53,8 +103,7 @@ pub async fn note(transaction: &mut Transaction, record: &RecallRecord) -> Resul
     let other = transaction.row(sql(query).bind(&record.package_id).bind(record.version).locking()).await?;
     let (mut tier, mut requested) = (record.tier, record.requested);
     if let Some(other) = other {
-        let name = other.text("tier")?;
-        let noted = TIERS.into_iter().find(|tier| tier.name() == name).unwrap_or(tier);
+        let noted = tier_of(&other.text("tier")?);
         (tier, requested) = (tier.max(noted), Reverse(other.time("requested")?).max(Reverse(requested)).0);
     }
     let upsert = "INSERT INTO recalls (package_id, version, tier, requested, checked, readable_until)

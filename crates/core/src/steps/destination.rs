@@ -56,6 +56,14 @@ impl Destination {
         }
     }
 
+    /// What goes into the store of deliveries, if that is where it goes.
+    pub(super) fn uploads(&self) -> Option<&Uploads> {
+        match self {
+            Destination::Store(uploads) => Some(uploads),
+            Destination::Computed | Destination::Area(_) => None,
+        }
+    }
+
     /// Begins one file, on a thread that may block. `cancelled` is asked while what takes the bytes waits.
     pub(super) fn begin<'c>(
         &mut self,

@@ -3,6 +3,7 @@
 
 mod admit;
 mod destination;
+mod insist;
 mod prepare;
 mod recall;
 

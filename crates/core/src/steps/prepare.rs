@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::assembly::{Assembly, AssemblyError, LAYOUT_FORMAT, Part};
 use crate::caller::Role;
 use crate::db::deliveries::{Delivery, DeliveryFile};
-use crate::db::orders::{Channel, Failure, FailureCode, Order};
+use crate::db::orders::{Failure, FailureCode, Order};
 use crate::db::packages::{Package, PackageState};
 use crate::db::steps::{Lease, StepEnd};
 use crate::db::{contracts, deliveries, orders, packages, steps};
@@ -27,14 +27,16 @@ use crate::order::Signal;
 use crate::progress;
 use crate::steps::StepError;
 use crate::steps::destination::{Destination, placing_error};
+use crate::steps::insist::{Failed, Insistence};
 use crate::store::upload::Uploads;
 use crate::trace;
 
 pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &Hold) -> Result<(), StepError> {
     let order = orders::get(&installation.database, &lease.order_id).await?.ok_or(StepError::Lost)?;
     let package = still_allowed(installation, &order, lease.attempt).await?;
-    advance(installation, lease, Signal::RecallStarted).await?;
-    advance(installation, lease, Signal::VerificationStarted).await?;
+    for signal in [Signal::RecallStarted, Signal::VerificationStarted] {
+        advance(installation, lease, hold, signal).await?;
+    }
     let mut destination = Destination::of(installation, lease, &order).await?;
     let (context, ordered, holding) = (Arc::clone(installation), order.clone(), hold.clone());
     let first = lease.attempt == 1;
@@ -56,18 +58,19 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
             let bytes: u64 = prepared.iter().map(|(_, prepared)| prepared.len).sum();
             meter::verified(bytes);
             info!(bytes, files = prepared.len(), milliseconds = began.elapsed().as_millis() as u64, "package verified");
-            complete(installation, lease, &destination).await.map(|()| prepared)
+            complete(installation, lease, hold, &destination).await.map(|()| prepared)
         }
         Err(error) => Err(error),
     };
     match finished {
         Ok(prepared) => {
-            let published = publish(installation, lease, &order, prepared, &destination).await;
+            let outcome = assemble(installation, &order, prepared, &destination);
+            let published = publish_in_the_end(installation, lease, hold, &outcome, &destination).await;
             if let (Err(_), Destination::Area(placement)) = (&published, &destination) {
                 // It has its name already, or never gets it.
                 placement.abort();
             }
-            // Whether this came about is not always known. If it did not, the uploads are cleared away as those of a
+            // In the end it may not be known whether this came about. If it did not, the uploads are cleared away as those of a
             // worker that died are.
             published
         }
@@ -79,8 +82,13 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
 }
 
 /// Everything has matched: if the lease holds, the order moves on, and what was uploaded becomes objects.
-async fn complete(installation: &Installation, lease: &Lease, destination: &Destination) -> Result<(), StepError> {
-    advance(installation, lease, Signal::DeliveryStarted).await?;
+async fn complete(
+    installation: &Installation,
+    lease: &Lease,
+    hold: &Hold,
+    destination: &Destination,
+) -> Result<(), StepError> {
+    advance(installation, lease, hold, Signal::DeliveryStarted).await?;
     destination.complete().await
 }
 
@@ -119,12 +127,20 @@ pub(super) async fn still_allowed(
 }
 
 /// Moves the order under the lease, in a transaction of its own: a client that polls sees where it stands.
-async fn advance(installation: &Installation, lease: &Lease, signal: Signal) -> Result<(), StepError> {
+async fn advance(installation: &Installation, lease: &Lease, hold: &Hold, signal: Signal) -> Result<(), StepError> {
+    let mut insistence = Insistence::new(installation, hold);
+    while let Err(failed) = try_to_advance(installation, lease, signal).await {
+        insistence.wait(failed).await?;
+    }
+    Ok(())
+}
+
+async fn try_to_advance(installation: &Installation, lease: &Lease, signal: Signal) -> Result<(), Failed> {
     let now = installation.clock.now();
     let mut transaction = installation.database.begin().await?;
     let mut order = orders::get_locked(&mut transaction, &lease.order_id).await?.ok_or(StepError::Lost)?;
     if !steps::holds(&mut transaction, lease).await? {
-        return Err(StepError::Lost);
+        return Err(StepError::Lost.into());
     }
     progress::advance(&mut transaction, &mut order, signal, None, now, &installation.settings).await?;
     Ok(transaction.commit().await?)
@@ -177,17 +193,19 @@ fn verify(
     Ok(verified)
 }
 
-/// Order, delivery, event, notices and the end of the step, at once.
-///
-/// Safe to try again when nobody knows whether the commit took place: if it did, the step is done, and the next attempt
-/// finds that it does not hold it any more.
-async fn publish(
+/// What a preparation hands out.
+struct Outcome {
+    delivery: Delivery,
+    /// Those of each file.
+    checkpoints: Vec<Vec<u8>>,
+}
+
+fn assemble(
     installation: &Installation,
-    lease: &Lease,
     order: &Order,
     prepared: Vec<(Part, Prepared)>,
     destination: &Destination,
-) -> Result<(), StepError> {
+) -> Outcome {
     let settings = &installation.settings;
     let now = installation.clock.now();
     let (expires, kept_until) = match destination {
@@ -196,10 +214,7 @@ async fn publish(
             (now.plus(settings.link_lifetime), now.plus(settings.delivery_kept.max(settings.link_lifetime)))
         }
     };
-    let uploads = match destination {
-        Destination::Store(uploads) => Some(uploads),
-        Destination::Computed | Destination::Area(_) => None,
-    };
+    let uploads = destination.uploads();
     let mut delivery = Delivery {
         id: ids::new_id(),
         order_id: order.id.clone(),
@@ -226,33 +241,72 @@ async fn publish(
         });
         checkpoints.push(prepared.checkpoints.to_bytes());
     }
+    Outcome { delivery, checkpoints }
+}
+
+/// Publishes, and tries again while the database is away.
+async fn publish_in_the_end(
+    installation: &Installation,
+    lease: &Lease,
+    hold: &Hold,
+    outcome: &Outcome,
+    destination: &Destination,
+) -> Result<(), StepError> {
+    let mut insistence = Insistence::new(installation, hold);
+    while let Err(failed) = publish(installation, lease, outcome, destination).await {
+        match (failed, destination) {
+            // The file may have its name already, and cannot be given it twice: the next attempt makes another.
+            (Failed::Away(error), Destination::Area(_)) => return Err(error.into()),
+            (failed, _) => insistence.wait(failed).await?,
+        }
+    }
+    installation.wake_notifier();
+    Ok(())
+}
+
+/// Order, delivery, event, notices and the end of the step, at once.
+///
+/// Safe to try again when nobody knows whether the commit took place: if it did, the step is done, and the delivery is
+/// there under its identifier.
+async fn publish(
+    installation: &Installation,
+    lease: &Lease,
+    outcome: &Outcome,
+    destination: &Destination,
+) -> Result<(), Failed> {
+    let delivery = &outcome.delivery;
+    let now = installation.clock.now();
     let mut transaction = installation.database.begin().await?;
-    if order.channel == Channel::Area {
+    if let Destination::Area(_) = destination {
+        let order = orders::get(&installation.database, &delivery.order_id).await?.ok_or(StepError::Lost)?;
         contracts::lock(&mut transaction, &order.contract_id).await?;
     }
-    let mut order = orders::get_locked(&mut transaction, &order.id).await?.ok_or(StepError::Lost)?;
+    let mut order = orders::get_locked(&mut transaction, &delivery.order_id).await?.ok_or(StepError::Lost)?;
     if !steps::end(&mut transaction, lease, StepEnd::Done, now).await? {
-        return Err(StepError::Lost);
+        if !deliveries::exists(&mut transaction, &delivery.id).await? {
+            return Err(StepError::Lost.into());
+        }
+        trace::order_ended(&order);
+        return Ok(());
     }
     let package = packages::get_locked(&mut transaction, &order.package_id).await?;
     if package.is_none_or(|package| package.state != PackageState::Preserved) {
         // It was found damaged or was deleted while it was read: the next attempt rejects the order.
-        return Err(StepError::Passing("the package changed its state while it was prepared".to_owned()));
+        return Err(StepError::Passing("the package changed its state while it was prepared".to_owned()).into());
     }
-    if let Some(uploads) = uploads
+    if let Some(uploads) = destination.uploads()
         && !uploads.publish(&mut transaction).await?
     {
-        return Err(StepError::Lost);
+        return Err(StepError::Lost.into());
     }
-    deliveries::insert(&mut transaction, &delivery, checkpoints).await?;
+    deliveries::insert(&mut transaction, delivery, &outcome.checkpoints).await?;
     fixity::success(&mut transaction, &order.package_id, false, now).await?;
-    progress::advance(&mut transaction, &mut order, Signal::Delivered, None, now, settings).await?;
+    progress::advance(&mut transaction, &mut order, Signal::Delivered, None, now, &installation.settings).await?;
     if let Destination::Area(placement) = destination {
         placement.publish(&mut transaction, now).await.map_err(placing_error)?;
     }
     transaction.commit().await?;
     trace::order_ended(&order);
-    installation.wake_notifier();
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dipper_archive::storage::Tier;
 use dipper_core::db::orders::Order;
 use dipper_core::db::packages::{self, PackageState};
 use dipper_core::db::sql;
@@ -69,6 +70,11 @@ async fn two_orders_share_a_recall_and_hold_no_worker() {
     assert!(bench.administration.step_held(10).await.unwrap().is_empty());
     let counts = bench.administration.step_counts().await.unwrap();
     assert_eq!(counts.iter().map(|count| (count.state.as_str(), count.count)).collect::<Vec<_>>(), [("waiting", 2)]);
+    let under_way = bench.administration.recall_under_way(10).await.unwrap();
+    assert_eq!(under_way.len(), 1, "{under_way:?}");
+    let shown = &under_way[0];
+    assert_eq!((shown.package_id.as_str(), shown.version, shown.orders), (package_id.as_str(), 1, 2));
+    assert_eq!((shown.tier, shown.requested), (Tier::Standard, bench.clock.now()));
 
     // However long it takes, nothing is tried too often, and the storage is asked once for both.
     server.forget_requests();
@@ -86,6 +92,7 @@ async fn two_orders_share_a_recall_and_hold_no_worker() {
         (state(&bench, &one).await, state(&bench, &other).await),
         (OrderState::Delivered, OrderState::Delivered)
     );
+    assert!(bench.administration.recall_under_way(10).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

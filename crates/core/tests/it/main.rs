@@ -20,6 +20,7 @@ mod postgres;
 #[path = "../../../archive/tests/it/s3.rs"]
 mod s3;
 mod share_model;
+mod wire;
 
 /// Which database a module of tests works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,7 @@ mod on_postgres {
     const ENGINE: crate::Engine = crate::Engine::Postgres;
 
     mod area;
+    mod away;
     mod bench;
     mod bucket;
     mod cold;

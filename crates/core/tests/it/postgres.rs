@@ -3,6 +3,7 @@
 //!
 //! A shell script holds the server and waits at a pipe. When this process ends, however it does, the pipe closes, and the
 //! script stops the server and removes its files.
+#![allow(dead_code, reason = "each crate's tests and benchmarks use a part of it")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -55,6 +56,8 @@ pub(crate) struct TestDatabase {
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 const TEMPLATE: &str = "dipper_template";
+/// What servers and clients call the socket in its directory.
+pub(crate) const SOCKET: &str = ".s.PGSQL.5432";
 
 /// The server that the tests of this process share.
 pub(crate) fn shared() -> &'static Cluster {
@@ -140,6 +143,23 @@ impl TestDatabase {
     /// Its address.
     pub(crate) fn url(&self) -> String {
         self.cluster.url(&self.name)
+    }
+
+    /// Its address for those who come to the server another way: over a socket in this directory.
+    pub(crate) fn url_over(&self, directory: &Path) -> String {
+        format!("postgres:///{}?host={}&user=postgres", self.name, directory.display())
+    }
+
+    /// The socket of its server.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.cluster.directory.join(SOCKET)
+    }
+
+    /// A program of the server's own, set up to work on this database.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.cluster.programs.join(name));
+        command.env("PGHOST", &self.cluster.directory).env("PGUSER", "postgres").env("PGDATABASE", &self.name);
+        command
     }
 
     /// Runs a statement in it; what it answers, a row a line.

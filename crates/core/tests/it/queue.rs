@@ -20,10 +20,10 @@ async fn claim(bench: &Bench, holder: &str) -> Option<steps::Lease> {
     claims::sweep(database, now).await.unwrap();
     let settings = &bench.installation.settings;
     let until = now.plus(settings.lease);
-    let claim = Claim { holder, now, until, room_bytes: u64::MAX, shares: &settings.shares };
+    let claim = Claim { holder, now, until, room_bytes: u64::MAX, overtaking_bytes: 0, shares: &settings.shares };
     match claims::claim(database, &claim).await.unwrap() {
         Claimed::Step(lease, _) => Some(lease),
-        Claimed::NoRoom => panic!("there is room for everything"),
+        Claimed::Overtaking(..) | Claimed::NoRoom => panic!("there is room for everything"),
         Claimed::Nothing => None,
     }
 }

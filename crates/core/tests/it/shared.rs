@@ -57,7 +57,7 @@ async fn many_that_claim_at_once_never_claim_the_same_step() {
             loop {
                 let until = now.plus(Duration::from_secs(60));
                 let shares = &installation.settings.shares;
-                let claim = Claim { holder: "claimer", now, until, room_bytes: u64::MAX, shares };
+                let claim = Claim { holder: "claimer", now, until, room_bytes: u64::MAX, overtaking_bytes: 0, shares };
                 let claimed_now = claims::claim(&installation.database, &claim).await.unwrap();
                 match claimed_now {
                     Claimed::Step(lease, _) => claimed.push(lease),

@@ -51,15 +51,16 @@ async fn ready(bench: &Bench, contract_id: &str, rank: i64, size_bytes: u64) -> 
     order.id
 }
 
-async fn claim_within(bench: &Bench, room_bytes: u64) -> Claimed {
+async fn claim_within(bench: &Bench, room_bytes: u64, overtaking_bytes: u64) -> Claimed {
     let Installation { database, settings, clock, .. } = bench.installation.as_ref();
     let (now, shares) = (clock.now(), &settings.shares);
-    let claim = Claim { holder: "hand", now, until: now.plus(settings.lease), room_bytes, shares };
+    let until = now.plus(settings.lease);
+    let claim = Claim { holder: "hand", now, until, room_bytes, overtaking_bytes, shares };
     claims::claim(database, &claim).await.unwrap()
 }
 
 async fn claim(bench: &Bench) -> Option<Lease> {
-    match claim_within(bench, u64::MAX).await {
+    match claim_within(bench, u64::MAX, 0).await {
         Claimed::Step(lease, _) => Some(lease),
         _ => None,
     }
@@ -197,16 +198,31 @@ async fn a_contract_holds_no_more_than_its_bounds() {
 }
 
 #[tokio::test]
-async fn what_there_is_no_room_for_is_waited_for() {
+async fn what_there_is_no_room_for_is_overtaken_by_others_and_waited_for_in_the_end() {
     let bench = Bench::new().await;
     let large = ready(&bench, "c", 90, 100 * MIB).await;
-    ready(&bench, "c", 10, MIB).await;
-    ready(&bench, "d", 10, MIB).await;
-    assert!(matches!(claim_within(&bench, 99 * MIB).await, Claimed::NoRoom));
-    match claim_within(&bench, 100 * MIB).await {
-        Claimed::Step(lease, bytes) => assert_eq!((lease.order_id, bytes), (large, 100 * MIB)),
+    let behind = ready(&bench, "c", 10, MIB).await;
+    let larger = ready(&bench, "d", 90, 200 * MIB).await;
+    let small = ready(&bench, "e", 10, MIB).await;
+    let light = ready(&bench, "f", 10, 0).await;
+    // Whose turn it is does not matter when nothing else fits: none of its own contract goes before it.
+    match claim_within(&bench, 99 * MIB, MIB).await {
+        Claimed::Overtaking(lease, bytes) => assert_eq!((lease.order_id, bytes), (small, MIB)),
         other => panic!("{other:?}"),
     }
+    // Enough has gone before it; but what has no bytes keeps nobody waiting.
+    match claim_within(&bench, 99 * MIB, 0).await {
+        Claimed::Overtaking(lease, bytes) => assert_eq!((lease.order_id, bytes), (light, 0)),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(claim_within(&bench, 99 * MIB, 99 * MIB).await, Claimed::NoRoom));
+    for (room, expected) in [(100, large), (200, larger), (1, behind)] {
+        match claim_within(&bench, room * MIB, 0).await {
+            Claimed::Step(lease, _) => assert_eq!(lease.order_id, expected),
+            other => panic!("{room}: {other:?}"),
+        }
+    }
+    assert!(matches!(claim_within(&bench, u64::MAX, 0).await, Claimed::Nothing));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,6 +84,7 @@ impl Settings {
         found.0.extend(self.database_server().err());
         found.range("database.max_connections", database.max_connections.into(), 2, 10_000);
         found.range("database.acquire_timeout_seconds", database.acquire_timeout_seconds, 1, 600);
+        found.range("database.statement_timeout_seconds", database.statement_timeout_seconds, 1, 3600);
     }
 
     fn check_issuer(&self, found: &mut Found) {

@@ -66,6 +66,7 @@ impl Settings {
         let mut server = server.map_err(|error| Problem { key: key.to_owned(), message: error.to_string() })?;
         server.max_connections = database.max_connections;
         server.acquire_timeout = Duration::from_secs(database.acquire_timeout_seconds);
+        server.statement_timeout = Duration::from_secs(database.statement_timeout_seconds);
         Ok(Some(server))
     }
 

@@ -143,6 +143,8 @@ pub struct DatabaseSettings {
     pub max_connections: u32,
     /// How long to wait for a connection.
     pub acquire_timeout_seconds: u64,
+    /// How long to wait for the answer to a statement.
+    pub statement_timeout_seconds: u64,
 }
 
 pub(crate) fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
