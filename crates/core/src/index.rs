@@ -239,7 +239,13 @@ pub(crate) async fn put_as(
     mut event: Event,
 ) -> Result<Put, DatabaseError> {
     let Described { mut package, versions, is_named } = described;
-    let known = packages::get_locked(transaction, &package.id).await?;
+    let mut known = packages::get_locked(transaction, &package.id).await?;
+    if known.is_none() {
+        contracts::add(transaction, &package.contract_id, event.at).await?;
+        if !packages::insert(transaction, &package).await? {
+            known = packages::get_locked(transaction, &package.id).await?;
+        }
+    }
     let names = Names { identifier: package.identifier, urn: package.urn };
     let names = identifiers::settle(transaction, &package.ocfl_id, &names, is_named).await?;
     (package.identifier, package.urn) = (names.identifier, names.urn);
@@ -256,7 +262,6 @@ pub(crate) async fn put_as(
             return Ok(Put::Same);
         }
     }
-    contracts::add(transaction, &package.contract_id, event.at).await?;
     packages::put(transaction, &package, &versions).await?;
     event.package_id = Some(package.id.clone());
     let source = Some(event.detail).filter(|detail| !detail.is_empty());

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use dipper_archive::meter::{Metric, SHORT_SECONDS};
-use metrics::{Gauge, counter, gauge, histogram};
+use metrics::{Counter, Gauge, counter, gauge, histogram};
 
 use crate::db::DatabaseError;
 use crate::db::figures::{self, Figures};
@@ -56,6 +56,13 @@ const VERIFIED_BYTES: Metric = Metric::counter(
     &[],
     "Bytes of the deliveries that were computed from packages whose every content matched its digest.",
 );
+const DELIVERED_BYTES: Metric = Metric::counter(
+    "dipper_delivered_bytes_total",
+    &["channel"],
+    "Bytes of packages that were handed out, verified: sent to clients through \
+     links of this server (link), or out of areas over https (https) or SFTP (sftp), or \
+     put into the store of deliveries, from where clients fetch them without this server (s3).",
+);
 const FIXITY_FAILURES: Metric = Metric::counter(
     "dipper_fixity_failures_total",
     &[],
@@ -104,6 +111,7 @@ pub const METRICS: &[Metric] = &[
     SLOTS,
     VERIFIED_PACKAGES,
     VERIFIED_BYTES,
+    DELIVERED_BYTES,
     FIXITY_FAILURES,
     NOTICE_ATTEMPTS,
     NOTICE_ACCEPTANCE,
@@ -180,6 +188,9 @@ pub fn begin() {
     for metric in [ORDERS_RECEIVED, BYTES_RUNNING, SLOTS, VERIFIED_PACKAGES, VERIFIED_BYTES, FIXITY_FAILURES] {
         metric.begin(&[]);
     }
+    for channel in Channel::ALL {
+        DELIVERED_BYTES.begin(&[channel.name()]);
+    }
     NOTICE_ACCEPTANCE.begin(&[]);
     for state in OrderState::ALL.iter().filter(|state| state.is_finished()) {
         ORDERS_ENDED.begin(&[state.name()]);
@@ -200,6 +211,37 @@ pub fn begin() {
         DATABASE.begin(&[operation]);
         DATABASE_ERRORS.begin(&[operation]);
     }
+}
+
+/// The ways on which packages are handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Links of this server.
+    Link,
+    /// Areas, over https.
+    Https,
+    /// Areas, over SFTP.
+    Sftp,
+    /// The store of deliveries.
+    S3,
+}
+
+impl Channel {
+    const ALL: [Channel; 4] = [Channel::Link, Channel::Https, Channel::Sftp, Channel::S3];
+
+    fn name(self) -> &'static str {
+        match self {
+            Channel::Link => "link",
+            Channel::Https => "https",
+            Channel::Sftp => "sftp",
+            Channel::S3 => "s3",
+        }
+    }
+}
+
+/// Counts the bytes that are handed out on one way.
+pub fn delivered(channel: Channel) -> Counter {
+    counter!(DELIVERED_BYTES.name, "channel" => channel.name())
 }
 
 /// How an attempt of a step ended.

@@ -68,6 +68,10 @@ async fn reconcile(installation: &Arc<Installation>, note: Note, forget: bool) -
         // A fixity check will tell; other objects are not held up by it.
         Err(error) => warn!(ocfl_id = %note.ocfl_id, %error, "an object could not be read"),
     }
+    if !ingests::is_noted(&mut transaction, &note.ocfl_id).await? {
+        // Its writer has told the catalogue meanwhile, and knows better than what was looked at before.
+        return Ok(());
+    }
     if forget {
         ingests::forget(&mut transaction, &note).await?;
     }

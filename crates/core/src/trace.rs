@@ -1,6 +1,8 @@
 //! Spans that belong to orders. Every span with an `order_id` is a part of that order's trace, in whichever process it
 //! runs: the trace's identifier is the order's, so nothing has to be handed on.
 
+use dipper_archive::bucket::UploadedParts;
+use tracing::field::Empty;
 use tracing::{Span, info_span};
 
 use crate::db::notices::NoticeLease;
@@ -23,6 +25,18 @@ pub(crate) fn intake(order: &Order) -> Span {
 /// The package of an order is being read and held against its digests.
 pub(crate) fn verification(order: &Order) -> Span {
     info_span!("verification", package_id = %order.package_id, package_bytes = order.size_bytes)
+}
+
+/// A file is on its way to the store of deliveries: from the first part to the finished object. `bytes` and `parts` are
+/// told once they are known.
+pub(crate) fn upload(key: &str) -> Span {
+    info_span!("upload", key, bytes = Empty, parts = Empty)
+}
+
+/// All parts of a file have arrived.
+pub(crate) fn uploaded(span: &Span, uploaded: &UploadedParts) {
+    span.record("bytes", uploaded.len);
+    span.record("parts", uploaded.parts.len());
 }
 
 /// A part of what was delivered for an order is being fetched.

@@ -81,6 +81,11 @@ pub async fn end(transaction: &mut Transaction, ocfl_id: &str, holder: &str) -> 
     transaction.execute(sql(delete).bind(ocfl_id).bind(holder)).await.map(|_| ())
 }
 
+/// Whether the object is still one that was about to change.
+pub async fn is_noted(transaction: &mut Transaction, ocfl_id: &str) -> Result<bool, DatabaseError> {
+    Ok(transaction.row(sql("SELECT ocfl_id FROM ingests WHERE ocfl_id = $1").bind(ocfl_id)).await?.is_some())
+}
+
 /// Forgets a note that nobody has renewed since it was read.
 pub async fn forget(transaction: &mut Transaction, note: &Note) -> Result<(), DatabaseError> {
     let delete = "DELETE FROM ingests WHERE ocfl_id = $1 AND holder = $2 AND lease_until = $3";

@@ -98,6 +98,29 @@ const COLUMNS: &str = "id, contract_id, object_id, ocfl_id, location, state, rea
                        (SELECT identifier FROM identifiers i WHERE i.ocfl_id = packages.ocfl_id) AS identifier, \
                        (SELECT urn FROM identifiers i WHERE i.ocfl_id = packages.ocfl_id) AS urn";
 
+/// Makes a row for a package that the catalogue does not know, for [`put`]; `false` when somebody else has just done so.
+///
+/// No index is named: of two who insert one package at the same time, any of the indexes may be the first to refuse.
+pub async fn insert(transaction: &mut Transaction, package: &Package) -> Result<bool, DatabaseError> {
+    let insert =
+        "INSERT INTO packages (id, contract_id, object_id, ocfl_id, location, state, head, size_bytes, file_count,
+                      created, updated)
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING";
+    let statement = sql(insert)
+        .bind(&package.id)
+        .bind(&package.contract_id)
+        .bind(&package.object_id)
+        .bind(&package.ocfl_id)
+        .bind(&package.location)
+        .bind(package.state.name())
+        .bind(package.head)
+        .bind(package.size_bytes)
+        .bind(package.file_count)
+        .bind(package.created)
+        .bind(package.updated);
+    Ok(transaction.execute(statement).await? == 1)
+}
+
 /// Writes a package with its versions, in place of what the catalogue knew of it. Its names are in a table of their own.
 pub async fn put(transaction: &mut Transaction, package: &Package, versions: &[Version]) -> Result<(), DatabaseError> {
     let upsert = "INSERT INTO packages (id, contract_id, object_id, ocfl_id, location, state, reason, head, size_bytes,

@@ -98,7 +98,7 @@ impl Destination {
     }
 
     /// Makes the objects of what was uploaded. The lease was found to hold.
-    pub(super) async fn complete(&self) -> Result<(), StepError> {
+    pub(super) async fn complete(&mut self) -> Result<(), StepError> {
         match self {
             Destination::Store(uploads) => uploads.complete().await.map_err(upload_error),
             Destination::Computed | Destination::Area(_) => Ok(()),

@@ -51,14 +51,14 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
         (verified, destination)
     })
     .await;
-    let (verified, destination) = verifying.map_err(|error| StepError::Passing(error.to_string()))?;
+    let (verified, mut destination) = verifying.map_err(|error| StepError::Passing(error.to_string()))?;
     drop(preparing);
     let finished = match verified {
         Ok(prepared) => {
             let bytes: u64 = prepared.iter().map(|(_, prepared)| prepared.len).sum();
             meter::verified(bytes);
             info!(bytes, files = prepared.len(), milliseconds = began.elapsed().as_millis() as u64, "package verified");
-            complete(installation, lease, hold, &destination).await.map(|()| prepared)
+            complete(installation, lease, hold, &mut destination).await.map(|()| prepared)
         }
         Err(error) => Err(error),
     };
@@ -86,7 +86,7 @@ async fn complete(
     installation: &Installation,
     lease: &Lease,
     hold: &Hold,
-    destination: &Destination,
+    destination: &mut Destination,
 ) -> Result<(), StepError> {
     advance(installation, lease, hold, Signal::DeliveryStarted).await?;
     destination.complete().await
@@ -195,6 +195,7 @@ fn verify(
 
 /// What a preparation hands out.
 struct Outcome {
+    contract_id: String,
     delivery: Delivery,
     /// Those of each file.
     checkpoints: Vec<Vec<u8>>,
@@ -241,7 +242,7 @@ fn assemble(
         });
         checkpoints.push(prepared.checkpoints.to_bytes());
     }
-    Outcome { delivery, checkpoints }
+    Outcome { contract_id: order.contract_id.clone(), delivery, checkpoints }
 }
 
 /// Publishes, and tries again while the database is away.
@@ -278,8 +279,7 @@ async fn publish(
     let now = installation.clock.now();
     let mut transaction = installation.database.begin().await?;
     if let Destination::Area(_) = destination {
-        let order = orders::get(&installation.database, &delivery.order_id).await?.ok_or(StepError::Lost)?;
-        contracts::lock(&mut transaction, &order.contract_id).await?;
+        contracts::lock(&mut transaction, &outcome.contract_id).await?;
     }
     let mut order = orders::get_locked(&mut transaction, &delivery.order_id).await?.ok_or(StepError::Lost)?;
     if !steps::end(&mut transaction, lease, StepEnd::Done, now).await? {

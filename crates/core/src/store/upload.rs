@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use dipper_archive::bucket::{Fault, Upload, UploadedParts};
-use tracing::{info, warn};
+use tracing::{Span, info, warn};
 
 use super::{DeliveryStore, object_key, object_type};
 use crate::db::steps::Lease;
@@ -13,6 +13,8 @@ use crate::db::uploads::UploadNote;
 use crate::db::{Database, DatabaseError, Transaction, uploads};
 use crate::ids;
 use crate::installation::Installation;
+use crate::meter::{self, Channel};
+use crate::trace;
 
 /// The uploads of one attempt.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ struct Begun {
     note: UploadNote,
     upload_id: Option<String>,
     uploaded: Option<UploadedParts>,
+    /// Ends with the upload.
+    span: Span,
 }
 
 /// Why an upload did not come about.
@@ -77,7 +81,8 @@ impl Uploads {
         let bucket = self.store.bucket.clone();
         let upload_id = bucket.wait(async {
             uploads::insert(&self.installation.database, &note).await?;
-            self.begun.push(Begun { note: note.clone(), upload_id: None, uploaded: None });
+            let span = trace::upload(&note.object_key);
+            self.begun.push(Begun { note: note.clone(), upload_id: None, uploaded: None, span });
             let upload_id = bucket.begin_upload(&note.object_key, &object_type(filename)).await?;
             if let Some(begun) = self.begun.last_mut() {
                 begun.upload_id = Some(upload_id.clone());
@@ -93,15 +98,16 @@ impl Uploads {
     /// Keeps the parts of the upload that was begun last.
     pub(crate) fn keep(&mut self, uploaded: UploadedParts) {
         if let Some(begun) = self.begun.last_mut() {
+            trace::uploaded(&begun.span, &uploaded);
             begun.uploaded = Some(uploaded);
         }
     }
 
     /// Makes the objects of their parts, and looks whether each is there with its whole length. Everything that was
     /// read has matched by now, and the caller has seen that the lease holds.
-    pub(crate) async fn complete(&self) -> Result<(), UploadError> {
+    pub(crate) async fn complete(&mut self) -> Result<(), UploadError> {
         let bucket = &self.store.bucket;
-        for begun in &self.begun {
+        for begun in &mut self.begun {
             let (Some(upload_id), Some(uploaded)) = (&begun.upload_id, &begun.uploaded) else {
                 return Err(UploadError::Condemned);
             };
@@ -113,6 +119,8 @@ impl Uploads {
                 Err(error) => return Err(error.into()),
             }
             bucket.check_len(key, uploaded.len).await?;
+            meter::delivered(Channel::S3).increment(uploaded.len);
+            begun.span = Span::none();
         }
         Ok(())
     }

@@ -28,6 +28,35 @@ async fn a_new_version_stores_only_what_is_new() {
     assert_eq!(alphas, 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn ingests_of_one_machine_at_the_same_time_do_not_disturb_each_other() {
+    const AT_ONCE: u32 = 6;
+    const EACH: u32 = 8;
+    let bench = Arc::new(Bench::new().await);
+    let mut running = tokio::task::JoinSet::new();
+    for number in 0..AT_ONCE {
+        let bench = Arc::clone(&bench);
+        running.spawn(async move {
+            for version in 1..=EACH {
+                for object in 0..2 {
+                    let bytes = format!("{number} {object} {version}");
+                    let source = bench.source(&format!("source-{number}-{object}"), &[("a", bytes.as_bytes())]);
+                    let ingested = bench.ingest(&source, &format!("p-{number}-{object}")).await.unwrap();
+                    assert_eq!(ingested.version, version);
+                }
+            }
+        });
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.unwrap();
+    }
+    // Each looks after what the others left, and none writes down what was so a moment ago.
+    let query = dipper_core::db::sql("SELECT COUNT(*) AS n, MIN(head) AS least FROM packages");
+    let row = bench.installation.database.row(query).await.unwrap().unwrap();
+    let found = (row.integer("n").unwrap(), row.integer("least").unwrap());
+    assert_eq!(found, (i64::from(AT_ONCE) * 2, i64::from(EACH)));
+}
+
 #[tokio::test]
 async fn a_label_belongs_to_one_version() {
     let bench = Bench::new().await;

@@ -14,6 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use dipper_archive::digest::Algorithm;
 use dipper_core::download::{Download, DownloadError, Fetch};
 use dipper_core::link::LinkClaim;
+use dipper_core::meter::Channel;
 use futures_util::stream;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -150,7 +151,7 @@ async fn body(file: &Download, range: Range<u64>, permit: OwnedSemaphorePermit) 
         return Ok(Body::empty());
     }
     let pieces = file.begin(range).await.map_err(refusal)?;
-    let running = metrics::download("link");
+    let running = metrics::download(Channel::Link);
     Ok(Body::from_stream(stream::unfold(Some((pieces, left, permit, running)), async |state| {
         let (mut pieces, left, permit, running) = state?;
         if left == 0 {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use dipper_archive::meter::{Metric, SHORT_SECONDS};
+use dipper_core::meter::{Channel, delivered};
 use metrics::{Gauge, counter, gauge, histogram};
 
 const REQUESTS: Metric = Metric::histogram(
@@ -16,11 +17,6 @@ const REQUESTS_RUNNING: Metric =
     Metric::gauge("dipper_http_requests_in_flight", &[], "Requests whose answer has not begun.");
 const DOWNLOADS_RUNNING: Metric =
     Metric::gauge("dipper_downloads_in_flight", &[], "Downloads over HTTP that are running.");
-const DELIVERED_BYTES: Metric = Metric::counter(
-    "dipper_delivered_bytes_total",
-    &["channel"],
-    "Bytes of packages that were handed out, verified: sent to clients through links of this server (link), or out of areas over https (https) or SFTP (sftp).",
-);
 const SIGN_IN_FAILURES: Metric = Metric::counter(
     "dipper_sign_in_failures_total",
     &["reason"],
@@ -47,7 +43,6 @@ pub(super) const METRICS: &[Metric] = &[
     REQUESTS,
     REQUESTS_RUNNING,
     DOWNLOADS_RUNNING,
-    DELIVERED_BYTES,
     SIGN_IN_FAILURES,
     SECRETS_HASHED,
     RATE_LIMITED,
@@ -59,9 +54,6 @@ pub(super) const METRICS: &[Metric] = &[
 pub(super) fn begin() {
     REQUESTS_RUNNING.begin(&[]);
     DOWNLOADS_RUNNING.begin(&[]);
-    for channel in ["link", "https", "sftp"] {
-        DELIVERED_BYTES.begin(&[channel]);
-    }
     SFTP_SESSIONS.begin(&[]);
     SFTP_RECEIVED.begin(&[]);
     for reason in ["credentials", "token", "throttled"] {
@@ -112,11 +104,8 @@ impl RunningRequest {
 }
 
 /// A download begins. Bytes are counted as they are handed to the connection.
-pub(crate) fn download(channel: &'static str) -> RunningDownload {
-    RunningDownload {
-        bytes: counter!(DELIVERED_BYTES.name, "channel" => channel),
-        _running: Running::new(gauge!(DOWNLOADS_RUNNING.name)),
-    }
+pub(crate) fn download(channel: Channel) -> RunningDownload {
+    RunningDownload { bytes: delivered(channel), _running: Running::new(gauge!(DOWNLOADS_RUNNING.name)) }
 }
 
 /// A download that is running.
@@ -140,7 +129,7 @@ pub(crate) fn sftp_session() -> Running {
 /// Bytes of a delivery were sent over SFTP.
 pub(crate) fn sftp_delivered(bytes: u64) {
     if bytes > 0 {
-        counter!(DELIVERED_BYTES.name, "channel" => "sftp").increment(bytes);
+        delivered(Channel::Sftp).increment(bytes);
     }
 }
 

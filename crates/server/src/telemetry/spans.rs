@@ -112,7 +112,7 @@ fn root(trace: u128) -> SpanId {
 fn kind(name: &str) -> SpanKind {
     match name {
         "intake" | "download" => SpanKind::Server,
-        "notice" => SpanKind::Client,
+        "notice" | "upload" => SpanKind::Client,
         "step" => SpanKind::Consumer,
         _ => SpanKind::Internal,
     }

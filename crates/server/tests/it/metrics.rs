@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use crate::cli_support::{Dipper, Running, noise, run};
 use crate::peers;
 use crate::receiver::{Manner, Receiver};
+use crate::s3::S3Server;
+use crate::store;
 use crate::support::PATIENCE;
 
 /// One sample: its name, its labels and its value.
@@ -211,6 +213,26 @@ async fn what_happened_is_what_is_shown() {
     assert!((now - 600.0..now + 1.0).contains(&started), "{started}");
     nothing_tells_whose_it_is(&page, &["c1", "2d17", &package, &damaged, id]);
     every_figure_is_shown(&page);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_into_a_store_is_delivered_too() {
+    let storage = S3Server::start();
+    let (dipper, environment) = store::program(&storage);
+    let package = dipper.ingest("one", &noise(6 << 20));
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let shown = Shown::start(&dipper, &environment);
+    let by = |channel: &str| json!({ "channel": channel });
+    shown.page(&[("dipper_delivered_bytes_total", by("s3"), 0.0)]).await;
+    run(dipper.client(&shown.url, &["--json", "order", &package, "--wait"])).json(0);
+    let [key] = storage.keys().try_into().expect("one object");
+    let len = std::fs::metadata(storage.objects().join(key)).expect("a file").len() as f64;
+    let expected = [
+        ("dipper_delivered_bytes_total", by("s3"), len),
+        ("dipper_delivered_bytes_total", by("link"), 0.0),
+        ("dipper_fixity_verified_bytes_total", json!({}), len),
+    ];
+    shown.page(&expected).await;
 }
 
 /// No label names a client, a contract, a package or an order.

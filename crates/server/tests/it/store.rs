@@ -127,7 +127,7 @@ async fn what_has_expired_has_no_link_into_the_bucket() {
 }
 
 /// The program with its data directory, its bucket, and a client.
-fn program(storage: &S3Server) -> (Dipper, Vec<(String, String)>) {
+pub(crate) fn program(storage: &S3Server) -> (Dipper, Vec<(String, String)>) {
     let program = Dipper::with_client();
     let variable = |key: &str| format!("DIPPER_{}", key.replace('.', "_").to_uppercase());
     let mut environment: Vec<_> = settings(storage).into_iter().map(|(key, value)| (variable(key), value)).collect();

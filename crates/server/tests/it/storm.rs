@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dipper_core::administration::Administration;
@@ -18,6 +18,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::fleet::Fleet;
 use crate::receiver::{Manner, Receiver};
@@ -32,7 +33,9 @@ const ORDERS: usize = CONTRACTS * PACKAGES * CLIENTS;
 const SERVERS: usize = 2;
 const WORKERS: usize = 3;
 /// A disturbance comes each time that so many more orders have been told of.
-const CALM: usize = 80;
+const CALM: usize = 150;
+/// How many contracts are set up, and how many clients fetch, at the same time.
+const AT_ONCE: usize = 4;
 
 /// What every process is told: a worker that is gone is missed soon, and remains are looked for often.
 const SETTINGS: [(&str, &str); 9] = [
@@ -144,15 +147,15 @@ type Files = BTreeMap<String, Vec<u8>>;
 /// Writes the files of a package: most are small, some are several parts of an upload.
 fn source(directory: &Path, number: usize, random: &mut SmallRng) -> Files {
     let mut files = Files::new();
-    for file in 0..random.random_range(1..8) {
-        // From 1 KiB to 256 KiB, each size as likely on a logarithmic scale.
-        let len = 2_f64.powf(random.random_range(10.0..18.0)) as usize;
+    for file in 0..random.random_range(1..5) {
+        // From 1 byte to 64 KiB, each size as likely on a logarithmic scale.
+        let len = 2_f64.powf(random.random_range(0.0..16.0)) as usize;
         let mut bytes = vec![0; len];
         random.fill_bytes(&mut bytes);
         files.insert(format!("content/{file}.bin"), bytes);
     }
-    if number.is_multiple_of(20) {
-        let mut bytes = vec![0; 12 << 20];
+    if number.is_multiple_of(40) {
+        let mut bytes = vec![0; 6 << 20];
         random.fill_bytes(&mut bytes);
         files.insert("content/large.bin".to_owned(), bytes);
     }
@@ -171,34 +174,70 @@ struct Archive {
 
 /// Twenty contracts with packages and clients that want a notice of everything.
 async fn set_up(fleet: &Fleet, installation: &Arc<Installation>, hook: &str, random: &mut SmallRng) -> Archive {
-    let administration = Administration::new(Arc::clone(installation));
-    let mut archive = Archive { clients: Vec::new(), contents: BTreeMap::new() };
     let servers = Arc::new(fleet.servers.iter().map(|server| format!("http://{}", server.address)).collect::<Vec<_>>());
-    for contract in 0..CONTRACTS {
-        let contract_id = format!("contract-{contract}");
-        administration.contract_add(&contract_id).await.expect("added");
-        let mut packages = Vec::new();
-        for package in 0..PACKAGES {
-            let object_id = format!("package-{package}");
-            let path = fleet.directory.path().join("sources").join(&contract_id).join(&object_id);
-            let files = source(&path, contract * PACKAGES + package, random);
-            let command = IngestCommand { path, contract_id: contract_id.clone(), object_id, ..Default::default() };
-            let ingested = ingest(installation, command, IngestControl::default()).await.expect("ingested");
-            archive.contents.insert(ingested.package_id.clone(), files);
-            packages.push(ingested.package_id);
-        }
-        for client in 0..CLIENTS {
-            let id = format!("client-{contract}-{client}");
-            let grants: Grants = [(contract_id.clone(), Role::Read)].into_iter().collect();
-            let secret = administration.client_add(&id, &grants).await.expect("added").reveal().to_owned();
-            administration.webhook_add(&id, hook).await.expect("added");
-            let (http, servers, packages) = (reqwest::Client::new(), Arc::clone(&servers), packages.clone());
-            let mut client = Client { http, servers, id, secret, token: String::new(), packages };
-            client.sign_in().await;
-            archive.clients.push(client);
-        }
+    let one_http = reqwest::Client::new();
+    let contracts = (0..CONTRACTS).map(|number| {
+        let (servers, http, seed) = (Arc::clone(&servers), one_http.clone(), random.random());
+        let (installation, hook) = (Arc::clone(installation), hook.to_owned());
+        let sources = fleet.directory.path().join("sources");
+        async move { set_up_contract(number, &installation, &hook, &sources, seed, servers, http).await }
+    });
+    let mut archive = Archive { clients: Vec::new(), contents: BTreeMap::new() };
+    for Archive { clients, contents } in at_once(contracts).await {
+        archive.clients.extend(clients);
+        archive.contents.extend(contents);
     }
     archive
+}
+
+async fn set_up_contract(
+    number: usize,
+    installation: &Arc<Installation>,
+    hook: &str,
+    sources: &Path,
+    seed: u64,
+    servers: Arc<Vec<String>>,
+    http: reqwest::Client,
+) -> Archive {
+    let administration = Administration::new(Arc::clone(installation));
+    let mut random = SmallRng::seed_from_u64(seed);
+    let mut archive = Archive { clients: Vec::new(), contents: BTreeMap::new() };
+    let contract_id = format!("contract-{number}");
+    administration.contract_add(&contract_id).await.expect("added");
+    let mut packages = Vec::new();
+    for package in 0..PACKAGES {
+        let object_id = format!("package-{package}");
+        let path = sources.join(&contract_id).join(&object_id);
+        let files = source(&path, number * PACKAGES + package, &mut random);
+        let command = IngestCommand { path, contract_id: contract_id.clone(), object_id, ..Default::default() };
+        let ingested = ingest(installation, command, IngestControl::default()).await.expect("ingested");
+        archive.contents.insert(ingested.package_id.clone(), files);
+        packages.push(ingested.package_id);
+    }
+    for client in 0..CLIENTS {
+        let id = format!("client-{number}-{client}");
+        let grants: Grants = [(contract_id.clone(), Role::Read)].into_iter().collect();
+        let secret = administration.client_add(&id, &grants).await.expect("added").reveal().to_owned();
+        administration.webhook_add(&id, hook).await.expect("added");
+        let (http, servers, packages) = (http.clone(), Arc::clone(&servers), packages.clone());
+        let mut client = Client { http, servers, id, secret, token: String::new(), packages };
+        client.sign_in().await;
+        archive.clients.push(client);
+    }
+    archive
+}
+
+/// Carries out tasks, some at a time; what they give.
+async fn at_once<T: Send + 'static>(tasks: impl Iterator<Item: Future<Output = T> + Send + 'static>) -> Vec<T> {
+    let (mut running, mut done) = (JoinSet::new(), Vec::new());
+    for task in tasks {
+        if running.len() >= AT_ONCE {
+            done.extend(running.join_next().await.map(|ended| ended.expect("it does not panic")));
+        }
+        running.spawn(task);
+    }
+    done.extend(running.join_all().await);
+    done
 }
 
 /// What the receiver has heard.
@@ -277,7 +316,7 @@ async fn whatever_happens_to_the_fleet_every_order_is_delivered_exactly_once() {
     println!("set up in {:.1} s", setting_up.elapsed().as_secs_f64());
 
     let began = Instant::now();
-    let mut ordering = tokio::task::JoinSet::new();
+    let mut ordering = JoinSet::new();
     for client in archive.clients {
         ordering.spawn(client.order_all(random.random()));
     }
@@ -299,14 +338,16 @@ async fn whatever_happens_to_the_fleet_every_order_is_delivered_exactly_once() {
     let took = began.elapsed();
     ordered.extend(ordering.join_all().await);
 
-    let confirmed: BTreeMap<&String, &String> = ordered.iter().flat_map(|(_, orders)| orders).collect();
+    let confirmed: BTreeSet<String> = ordered.iter().flat_map(|(_, orders)| orders.keys().cloned()).collect();
     assert_eq!(confirmed.len(), ORDERS);
-    let strangers: Vec<_> = heard.notices.keys().filter(|order| !confirmed.contains_key(order)).collect();
+    let strangers: Vec<_> = heard.notices.keys().filter(|order| !confirmed.contains(*order)).collect();
     assert!(strangers.is_empty(), "notices of orders that nobody made: {strangers:?}");
     let twice: Vec<_> = heard.notices.iter().filter(|(_, ids)| ids.len() != 1).collect();
     assert!(twice.is_empty(), "two identifiers for one notice: {twice:?}");
-    let bytes = fetch_all(&ordered, &archive.contents, fleet.directory.path()).await;
     remains_are_cleared(&fleet, &confirmed).await;
+    let verifying = Instant::now();
+    let bytes = fetch_all(ordered, archive.contents, fleet.directory.path()).await;
+    println!("fetched in {:.1} s", verifying.elapsed().as_secs_f64());
     for process in fleet.servers.iter_mut().chain(&mut fleet.workers) {
         assert!(process.running.child.try_wait().expect("asked").is_none(), "a process that nobody killed has ended");
     }
@@ -325,7 +366,7 @@ async fn whatever_happens_to_the_fleet_every_order_is_delivered_exactly_once() {
 }
 
 /// Has the store swept as if all ages were over, and looks what is left: one object for each order, and no upload.
-async fn remains_are_cleared(fleet: &Fleet, confirmed: &BTreeMap<&String, &String>) {
+async fn remains_are_cleared(fleet: &Fleet, confirmed: &BTreeSet<String>) {
     let ages = |settings: &mut CoreSettings| {
         settings.orphan_age = Duration::ZERO;
         settings.sweep_all = Duration::ZERO;
@@ -346,7 +387,7 @@ async fn remains_are_cleared(fleet: &Fleet, confirmed: &BTreeMap<&String, &Strin
             }
         }
         let orders: BTreeSet<&str> = objects.iter().filter_map(|key| key.split('/').next()).collect();
-        assert!(confirmed.keys().all(|order| orders.contains(order.as_str())), "an order without an object");
+        assert!(confirmed.iter().all(|order| orders.contains(order.as_str())), "an order without an object");
         let uploads = bucket.unfinished_uploads("", None).await.expect("listed").uploads;
         objects.len() == ORDERS && uploads.is_empty()
     })
@@ -356,33 +397,53 @@ async fn remains_are_cleared(fleet: &Fleet, confirmed: &BTreeMap<&String, &Strin
 /// Fetches what was delivered for every order by the links of the interface, and compares it with what was deposited;
 /// how many bytes that were.
 async fn fetch_all(
-    ordered: &[(Client, BTreeMap<String, String>)],
-    contents: &BTreeMap<String, Files>,
+    ordered: Vec<(Client, BTreeMap<String, String>)>,
+    contents: BTreeMap<String, Files>,
     directory: &Path,
 ) -> u64 {
     // One package is the same tar for everybody.
-    let mut checksums: BTreeMap<&String, String> = BTreeMap::new();
-    let mut bytes = 0;
-    for (client, orders) in ordered {
-        for (order, package) in orders {
-            let found = client.get(&client.servers[0], &format!("/disseminations/{order}")).await.expect("found");
-            assert_eq!((&found["status"], &found["archiveId"]), (&json!("DISSEMINATED"), &json!(package)), "{found}");
-            let [file] = found["files"].as_array().expect("files").as_slice() else { panic!("{found}") };
-            let answer = client.http.get(file["downloadURL"].as_str().expect("a link")).send().await.expect("sent");
-            let tar = answer.error_for_status().expect("there").bytes().await.expect("whole");
-            let checksum = md5(&tar);
-            assert_eq!(file["checksum"], checksum.as_str(), "{found}");
-            assert_eq!(file["filesize"], tar.len(), "{found}");
-            bytes += tar.len() as u64;
-            if let Some(known) = checksums.get(package) {
-                assert_eq!(*known, checksum, "{package} was delivered in two ways");
-            } else {
-                assert!(unpacked(&tar, directory, package) == contents[package], "{package} holds something else");
-                checksums.insert(package, checksum);
+    let first = Arc::new(FirstSeen { contents, checksums: Mutex::default(), directory: directory.to_owned() });
+    let fetching = ordered.into_iter().map(|(client, orders)| {
+        let first = Arc::clone(&first);
+        async move {
+            let mut bytes = 0;
+            for (order, package) in &orders {
+                bytes += fetch(&client, order, package, &first).await;
             }
+            bytes
+        }
+    });
+    at_once(fetching).await.into_iter().sum()
+}
+
+/// What was deposited, and the checksums of the packages that were fetched so far.
+struct FirstSeen {
+    contents: BTreeMap<String, Files>,
+    checksums: Mutex<BTreeMap<String, String>>,
+    directory: PathBuf,
+}
+
+/// Fetches what was delivered for one order, and judges it; its length.
+async fn fetch(client: &Client, order: &str, package: &str, seen: &FirstSeen) -> u64 {
+    let found = client.get(&client.servers[0], &format!("/disseminations/{order}")).await.expect("found");
+    assert_eq!((&found["status"], &found["archiveId"]), (&json!("DISSEMINATED"), &json!(package)), "{found}");
+    let [file] = found["files"].as_array().expect("files").as_slice() else { panic!("{found}") };
+    let answer = client.http.get(file["downloadURL"].as_str().expect("a link")).send().await.expect("sent");
+    let tar = answer.error_for_status().expect("there").bytes().await.expect("whole");
+    let checksum = md5(&tar);
+    assert_eq!(file["checksum"], checksum.as_str(), "{found}");
+    assert_eq!(file["filesize"], tar.len(), "{found}");
+    let known = seen.checksums.lock().expect("unpoisoned").insert(package.to_owned(), checksum.clone());
+    match known {
+        Some(known) => assert_eq!(known, checksum, "{package} was delivered in two ways"),
+        None => {
+            assert!(
+                unpacked(&tar, &seen.directory, package) == seen.contents[package],
+                "{package} holds something else"
+            );
         }
     }
-    bytes
+    tar.len() as u64
 }
 
 /// The payload of a delivered bag.

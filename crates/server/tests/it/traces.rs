@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 
 use crate::cli_support::{Dipper, noise, run};
 use crate::receiver::Receiver;
+use crate::s3::S3Server;
+use crate::store;
 use crate::support::DPS;
 
 /// A span with the process that it came from.
@@ -149,6 +151,34 @@ async fn an_order_is_one_trace_in_whichever_processes_it_is_worked_on() {
     let traces: BTreeSet<Vec<u8>> =
         collector.spans.lock().expect("unpoisoned").iter().map(|(_, span)| span.trace_id.clone()).collect();
     assert_eq!(traces.len(), 2, "nothing but orders is traced");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_is_told_with_its_bytes_and_parts() {
+    let collector = Collector::start().await;
+    let storage = S3Server::start();
+    let (dipper, mut environment) = store::program(&storage);
+    let package = dipper.ingest("one", &noise(6 << 20));
+    environment.push(("DIPPER_TELEMETRY_OTLP_ENDPOINT".to_owned(), collector.url.clone()));
+    environment.push(("DIPPER_TELEMETRY_SERVICE_NAME".to_owned(), "archive".to_owned()));
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let (server, url) = dipper.serve(&environment);
+    let id = order(&url, &dipper, &package).await;
+    run(dipper.client(&url, &["--json", "status", &id, "--wait"])).json(0);
+    assert_eq!(server.stop(Signal::TERM).code, 0);
+    let spans = collector.of(&id);
+    let [(_, upload)] = spans["upload"].as_slice() else { panic!("{:?}", spans["upload"]) };
+    assert_eq!(upload.parent_span_id, spans["verification"][0].1.span_id);
+    let told = |name: &str| {
+        let found = upload.attributes.iter().find(|attribute| attribute.key == name);
+        found.and_then(|attribute| attribute.value.clone()?.value).unwrap_or_else(|| panic!("{name}: {upload:?}"))
+    };
+    let [key] = storage.keys().try_into().expect("one object");
+    let len = std::fs::metadata(storage.objects().join(&key)).expect("a file").len();
+    assert_eq!(told("bytes"), any_value::Value::IntValue(len as i64));
+    assert_eq!(told("parts"), any_value::Value::IntValue(2));
+    let any_value::Value::StringValue(told) = told("key") else { panic!("{upload:?}") };
+    assert!(key.ends_with(&told), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use axum::http::header::ETAG;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use dipper_core::intake::{Intake, OpenedFile, OutgoingError};
+use dipper_core::meter::Channel;
 use dipper_core::time::Timestamp;
 use futures_util::stream;
 use tokio::fs::File;
@@ -149,7 +150,7 @@ impl Fetching {
             self.done = true;
             return Ok(Body::empty());
         }
-        let running = metrics::download("https");
+        let running = metrics::download(Channel::Https);
         let sending = Sending { fetching: self, file, range, running, _permit: permit };
         Ok(Body::from_stream(stream::try_unfold(sending, Sending::next)))
     }
