@@ -211,7 +211,9 @@ pub const FIRST: &str = "SELECT id, kind, size_bytes FROM steps WHERE state = 'r
 
 /// The contracts that have ready steps, and the virtual time. A test looks at its plan.
 ///
-/// The recursion jumps from one contract to the next in the index; each row costs a few look-ups.
+/// The recursion jumps from one contract to the next in the index; each row costs a few look-ups. They are subqueries
+/// rather than a join, so that the planner has no choice: on a table that grew since its statistics were taken it would
+/// read the whole of it.
 pub const CANDIDATES: &str = "
     WITH RECURSIVE waiting (contract_id) AS (
         SELECT (SELECT contract_id FROM steps WHERE state = 'ready' ORDER BY contract_id LIMIT 1)
@@ -220,7 +222,11 @@ pub const CANDIDATES: &str = "
                 ORDER BY contract_id LIMIT 1)
         FROM waiting WHERE waiting.contract_id IS NOT NULL
     )
-    SELECT waiting.contract_id AS contract_id, head.turn_at AS turn_at, head.size_bytes AS size_bytes,
+    SELECT waiting.contract_id AS contract_id,
+        (SELECT turn_at FROM steps WHERE state = 'ready' AND contract_id = waiting.contract_id
+         ORDER BY turn_at, order_id, id LIMIT 1) AS turn_at,
+        (SELECT size_bytes FROM steps WHERE state = 'ready' AND contract_id = waiting.contract_id
+         ORDER BY turn_at, order_id, id LIMIT 1) AS size_bytes,
         COALESCE(shares.start_tag, 0) AS start_tag, COALESCE(shares.finish_tag, 0) AS finish_tag,
         (SELECT COUNT(*) FROM steps held WHERE held.state = 'leased' AND held.contract_id = waiting.contract_id)
             AS held_steps,
@@ -228,8 +234,6 @@ pub const CANDIDATES: &str = "
          WHERE held.state = 'leased' AND held.contract_id = waiting.contract_id) AS held_bytes,
         (SELECT COALESCE(MAX(start_tag), 0) FROM shares) AS virtual_time
     FROM waiting
-    JOIN steps head ON head.id = (SELECT id FROM steps WHERE state = 'ready' AND contract_id = waiting.contract_id
-                                  ORDER BY turn_at, order_id, id LIMIT 1)
     LEFT JOIN shares ON shares.contract_id = waiting.contract_id
     WHERE waiting.contract_id IS NOT NULL";
 

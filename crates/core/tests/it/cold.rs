@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dipper_archive::bucket::BucketSettings;
 use dipper_archive::storage::Tier;
 use dipper_core::db::orders::Order;
 use dipper_core::db::packages::{self, PackageState};
@@ -16,15 +17,26 @@ use tokio_util::sync::CancellationToken;
 use super::bench::{Bench, CLIENT, places};
 use super::orders::claim;
 use crate::glacier::Glacier;
+use crate::s3::S3Server;
 
 const PREFIX: &str = "r";
 const OTHER: &str = "other";
 
 /// An archive in a bucket with one package, whose files below `part` are in an archive class.
 async fn cold(server: &Glacier, part: &str, class: &'static str) -> (Bench, String) {
+    cold_delivering(server, part, class, None).await
+}
+
+/// The same, with a bucket that deliveries are put into.
+async fn cold_delivering(
+    server: &Glacier,
+    part: &str,
+    class: &'static str,
+    deliveries: Option<BucketSettings>,
+) -> (Bench, String) {
     let directory = tempfile::tempdir().unwrap();
     let (places, database) = places(&directory.path().join("data")).await;
-    let places = Places { archive_bucket: Some(server.settings(PREFIX)), ..places };
+    let places = Places { archive_bucket: Some(server.settings(PREFIX)), deliveries, ..places };
     let bench = Bench::at(Settings::default(), directory, places, database).await;
     let package_id = bench.package("p").await;
     let package = packages::get(&bench.installation.database, &package_id).await.unwrap().unwrap();
@@ -139,6 +151,33 @@ async fn what_went_cold_again_is_recalled_again_and_is_no_damage() {
     server.finish_recalls();
     look_again(&bench).await;
     assert_eq!(state(&bench, &again).await, OrderState::Delivered);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_in_the_store_does_not_go_cold_with_the_archive() {
+    let (server, store) = (Glacier::start(), S3Server::start());
+    let deliveries = Some(store.settings("out/dips"));
+    let (bench, package_id) = cold_delivering(&server, "/v1/content", "GLACIER", deliveries).await;
+    let first = order(&bench, CLIENT, &package_id, 50).await;
+    bench.work().await;
+    assert_eq!((state(&bench, &first).await, store.keys().len()), (OrderState::Recalling, 0));
+    server.finish_recalls();
+    look_again(&bench).await;
+    let view = bench.view(&first).await;
+    assert_eq!((view.order.state, store.keys().len()), (OrderState::Delivered, 1));
+
+    server.expire_recalls();
+    let fetched = reqwest::get(&view.links[0]).await.unwrap();
+    assert_eq!(fetched.status(), 200);
+    assert_eq!(fetched.bytes().await.unwrap().len() as u64, view.delivery.unwrap().files[0].size_bytes);
+    // For another order the catalogue still takes it for readable. What had begun to go up is cleared away again.
+    let second = order(&bench, CLIENT, &package_id, 50).await;
+    bench.work().await;
+    assert_eq!((state(&bench, &second).await.is_finished(), server.recalls().len()), (false, 2));
+    assert_eq!((store.keys().len(), store.unfinished()), (1, 0));
+    server.finish_recalls();
+    look_again(&bench).await;
+    assert_eq!((state(&bench, &second).await, store.keys().len()), (OrderState::Delivered, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

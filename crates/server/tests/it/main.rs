@@ -26,6 +26,7 @@ mod cli_demo;
 mod cli_fetch;
 mod cli_remote;
 mod cli_support;
+mod cold;
 mod crash;
 mod dashboards;
 mod dependencies;
@@ -61,6 +62,7 @@ mod receiver;
 #[path = "../../../archive/tests/it/s3.rs"]
 mod s3;
 mod seaweed;
+mod seaweed_storage;
 mod sftp;
 mod sftp_refused;
 mod sftp_sign_in;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
@@ -58,7 +59,11 @@ impl Receiver {
     }
 
     pub(crate) async fn next(&mut self) -> Message {
-        let next = tokio::time::timeout(PATIENCE, self.messages.recv()).await;
+        self.next_within(PATIENCE).await
+    }
+
+    pub(crate) async fn next_within(&mut self, patience: Duration) -> Message {
+        let next = tokio::time::timeout(patience, self.messages.recv()).await;
         next.expect("a message in time").expect("a message")
     }
 

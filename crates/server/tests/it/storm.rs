@@ -36,6 +36,8 @@ const WORKERS: usize = 3;
 const CALM: usize = 150;
 /// How many contracts are set up, and how many clients fetch, at the same time.
 const AT_ONCE: usize = 4;
+/// The longest that the fleet may tell nothing: all orders are taken in before the first is carried out.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What every process is told: a worker that is gone is missed soon, and remains are looked for often.
 const SETTINGS: [(&str, &str); 9] = [
@@ -250,7 +252,7 @@ struct Heard {
 
 impl Heard {
     async fn hear(&mut self, receiver: &mut Receiver) {
-        let message = receiver.next().await;
+        let message = receiver.next_within(PATIENCE).await;
         let body = message.json();
         assert_eq!(body["type"], "dissemination.delivered", "{body}");
         let order = body["data"]["disseminationId"].as_str().expect("an id").to_owned();
