@@ -1,7 +1,8 @@
-//! Which deliveries were fetched whole: the parts that were read, over all connections of this process.
+//! Which deliveries were fetched whole: the parts that were read, over all channels, handles and
+//! connections of this process.
 //!
-//! A delivery counts as fetched when a client has closed what it read from and every byte was served. Where the first part was served
-//! before this process began, everything from where a client went on is enough, for no client goes on elsewhere than
+//! A delivery counts as fetched when a client has closed what it read from and every byte was served. Where the first
+//! part was served before this process began, everything from where a client went on is enough, for no client goes on elsewhere than
 //! at the end of what it has. What was on its way when a connection was cut off does not count.
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,6 +10,9 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use dipper_core::time::Timestamp;
+use rustix::fs::Stat;
 
 /// Deliveries that are remembered; the one that was not asked for the longest is forgotten first.
 const MAX_FILES: usize = 10_000;
@@ -63,13 +67,20 @@ pub(crate) struct Delivery {
 impl Delivery {
     /// The one that a file holds that is open.
     pub(crate) fn new(contract_id: &str, name: &str, found: &Metadata) -> Delivery {
-        Delivery {
-            contract_id: contract_id.to_owned(),
-            name: name.to_owned(),
-            inode: found.ino(),
-            size: found.size(),
-            written: (found.mtime(), found.mtime_nsec()),
-        }
+        let written = (found.mtime(), found.mtime_nsec());
+        Delivery::known_by(contract_id, name, found.ino(), found.size(), written)
+    }
+
+    /// As [`Delivery::new`], from what the system call tells.
+    pub(crate) fn of_stat(contract_id: &str, name: &str, stat: &Stat) -> Delivery {
+        #[allow(clippy::useless_conversion, reason = "the types differ between platforms")]
+        let written = (stat.st_mtime.into(), i64::try_from(stat.st_mtime_nsec).unwrap_or_default());
+        let size = u64::try_from(stat.st_size).unwrap_or_default();
+        Delivery::known_by(contract_id, name, stat.st_ino, size, written)
+    }
+
+    fn known_by(contract_id: &str, name: &str, inode: u64, size: u64, written: (i64, i64)) -> Delivery {
+        Delivery { contract_id: contract_id.to_owned(), name: name.to_owned(), inode, size, written }
     }
 
     /// Its length in bytes.
@@ -102,6 +113,8 @@ pub(crate) struct Fetches(Mutex<HashMap<Delivery, Known>>);
 #[derive(Debug)]
 pub(crate) struct Fetch {
     pub(crate) delivery: Delivery,
+    /// When the file was opened.
+    pub(crate) opened: Timestamp,
     parts: Parts,
     from: Option<u64>,
 }
@@ -116,9 +129,9 @@ impl Fetch {
 
 impl Fetches {
     /// A delivery was opened for reading.
-    pub(crate) fn begin(&self, delivery: Delivery) -> Fetch {
+    pub(crate) fn begin(&self, delivery: Delivery, opened: Timestamp) -> Fetch {
         Fetches::known(&mut self.lock(), &delivery, |known| known.readers += 1);
-        Fetch { delivery, parts: Parts::default(), from: None }
+        Fetch { delivery, opened, parts: Parts::default(), from: None }
     }
 
     /// Its client has closed it; whether the delivery was fetched whole, which is told once.
@@ -129,6 +142,11 @@ impl Fetches {
     /// Its connection was cut off.
     pub(crate) fn cut_off(&self, fetch: &Fetch) {
         self.end(fetch, &fetch.parts.arrived());
+    }
+
+    /// What was known of a delivery is known no more: whoever fetches it again gives the next chance to note it.
+    pub(crate) fn forget(&self, delivery: &Delivery) {
+        self.lock().remove(delivery);
     }
 
     fn end(&self, fetch: &Fetch, parts: &Parts) -> bool {
@@ -188,7 +206,7 @@ mod tests {
     }
 
     fn fetch(fetches: &Fetches, size: u64, parts: &[(u64, u64)]) -> Fetch {
-        let mut fetch = fetches.begin(delivery(size));
+        let mut fetch = fetches.begin(delivery(size), Timestamp::now());
         for (start, end) in parts {
             fetch.served(*start, usize::try_from(end - start).expect("small"));
         }
@@ -201,7 +219,7 @@ mod tests {
         assert!(!fetches.closed(&fetch(&fetches, 100, &[(0, 60)])));
         assert!(fetches.closed(&fetch(&fetches, 100, &[(60, 100)])));
         assert!(!fetches.closed(&fetch(&fetches, 100, &[(0, 100)])), "told once");
-        assert!(!fetches.closed(&fetches.begin(delivery(200))), "only opened");
+        assert!(!fetches.closed(&fetches.begin(delivery(200), Timestamp::now())), "only opened");
         assert!(fetches.closed(&fetch(&fetches, 0, &[(0, 0)])), "an empty one");
     }
 
@@ -229,7 +247,7 @@ mod tests {
     fn memory_is_bounded() {
         let fetches = Fetches::default();
         for inode in 0..3 * MAX_FILES as u64 {
-            let mut fetch = fetches.begin(Delivery { inode, ..delivery(100) });
+            let mut fetch = fetches.begin(Delivery { inode, ..delivery(100) }, Timestamp::now());
             fetch.served(0, 10);
             fetches.closed(&fetch);
         }

@@ -9,7 +9,7 @@ use dipper_core::time::Timestamp;
 /// What is told of how a package is fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ways {
-    /// Host and port of the SFTP server, if there is one.
+    /// Host and port of the SFTP server, in words, if there is one.
     pub sftp: Option<String>,
     /// The address below which the files of the outgoing area are found over https, if they are.
     pub https: Option<String>,

@@ -129,7 +129,7 @@ impl Server {
         if let Some(mut sftp) = self.sftp {
             sftp_addr = Some(sftp.prepare()?);
             let (intake, passwords) = (self.app.intake().clone(), self.app.passwords().clone());
-            beside.spawn(sftp.run(self.installation.clone(), intake, passwords, shutdown.clone()));
+            beside.spawn(sftp.run(self.installation.clone(), intake, self.app.fetches(), passwords, shutdown.clone()));
         }
         let redirect_addr = self.redirecting.as_ref().map(TcpListener::local_addr).transpose()?;
         if let Some(redirecting) = self.redirecting {

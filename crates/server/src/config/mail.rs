@@ -6,6 +6,7 @@ use std::time::Duration;
 use dipper_core::mail::MailEncryption;
 use dipper_core::secret::Secret;
 use serde::Deserialize;
+use url::Url;
 
 use super::{Problem, Settings, secret};
 use crate::mail::Ways;
@@ -56,8 +57,11 @@ pub enum Encryption {
 impl Settings {
     /// What is told of how a package in an area is fetched.
     pub(crate) fn ways(&self) -> Ways {
-        let https = self.public_url_elsewhere().zip(self.dns.base_path());
-        Ways { sftp: None, https: https.map(|(url, base)| format!("{url}{base}/outgoing")) }
+        let url = self.public_url_elsewhere();
+        let host = url.as_deref().and_then(|url| Some(Url::parse(url).ok()?.host()?.to_string()));
+        let sftp = host.zip(self.sftp.address()).map(|(host, address)| format!("{host}, port {}", address.port()));
+        let https = url.zip(self.dns.base_path()).map(|(url, base)| format!("{url}{base}/outgoing"));
+        Ways { sftp, https }
     }
 }
 

@@ -8,12 +8,12 @@ use dipper_core::intake::Intake;
 use rustix::fs::Stat;
 use tokio::runtime::Handle;
 
-use super::fetches::{Delivery, Fetch, Fetches};
 use super::files::Root;
 use super::places::{Share, Side};
 use super::refusal::Refusal;
 use super::uploads::Uploads;
 use super::wire::Code;
+use crate::fetches::{Delivery, Fetch, Fetches};
 use crate::metrics;
 
 /// The areas, and what is known about the files in them.
@@ -24,13 +24,18 @@ pub(super) struct Area {
     /// The longest file that may be handed in; 0 for no bound.
     max_file_bytes: u64,
     pub(super) uploads: Uploads,
-    pub(super) fetches: Fetches,
+    pub(super) fetches: Arc<Fetches>,
 }
 
 impl Area {
-    pub(super) fn new(installation: Arc<Installation>, intake: Intake, max_file_bytes: u64) -> Area {
-        let (uploads, fetches) = (Uploads::default(), Fetches::default());
-        Area { installation, intake, runtime: Handle::current(), max_file_bytes, uploads, fetches }
+    pub(super) fn new(
+        installation: Arc<Installation>,
+        intake: Intake,
+        fetches: Arc<Fetches>,
+        max_file_bytes: u64,
+    ) -> Area {
+        let (runtime, uploads) = (Handle::current(), Uploads::default());
+        Area { installation, intake, runtime, max_file_bytes, uploads, fetches }
     }
 
     /// Opens the directories of contracts, which are made if need be.
@@ -47,7 +52,7 @@ impl Area {
 
     /// A file in outgoing is opened for reading.
     pub(super) fn fetch(&self, contract_id: &str, name: &str, stat: &Stat) -> Fetch {
-        self.fetches.begin(Delivery::new(contract_id, name, stat), self.installation.clock.now())
+        self.fetches.begin(Delivery::of_stat(contract_id, name, stat), self.installation.clock.now())
     }
 
     /// Refuses a file that is longer than permitted.
@@ -78,7 +83,6 @@ impl Area {
                 Ok(_) => tracing::info!(contract_id, name, "a delivery was fetched over SFTP"),
                 Err(error) => {
                     tracing::error!(contract_id, name, %error, "that a delivery was fetched could not be noted");
-                    // Whoever fetches it again gives the next chance.
                     area.fetches.forget(&delivery);
                 }
             }

@@ -9,12 +9,12 @@ use rustix::fs::{self, Advice, Dir, Mode, OFlags, Stat, StatVfs, Timespec, Times
 
 use super::area::Area;
 use super::buffers::Buffers;
-use super::fetches::Fetch;
 use super::files;
 use super::places::{self, Place, Share, Side};
 use super::refusal::Refusal;
 use super::shown;
 use super::wire::{self, Attributes, Code, DATA_HEAD, Handle, MAX_DATA, MAX_PACKET, Name, OpenFlags, Request, Rope};
+use crate::fetches::Fetch;
 
 /// Files and directories that one connection has open at a time.
 const MAX_HANDLES: usize = 256;

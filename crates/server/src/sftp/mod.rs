@@ -9,13 +9,12 @@
 //! socket <- connection              <- russh (encrypts) <----------- wire <- handler (buffers)
 //! ```
 //!
-//! `places` is the tree that a client sees, `files` what keeps everything inside of an area, `uploads` and `fetches` know
+//! `places` is the tree that a client sees, `files` what keeps everything inside of an area, `uploads` and [`crate::fetches`] know
 //! what is complete, `limits` how many there may be.
 
 mod area;
 mod buffers;
 mod connection;
-mod fetches;
 mod files;
 mod handler;
 mod keys;
@@ -46,6 +45,7 @@ use self::connection::{Connection, Transport};
 use self::limits::{Limits, LoginPlace};
 use self::session::{SessionError, SshSession};
 use crate::config::{Settings, SftpSettings};
+use crate::fetches::Fetches;
 use crate::signin::password::Passwords;
 
 pub use self::keys::{HostKey, parse_public_key};
@@ -102,17 +102,18 @@ impl Sftp {
     }
 
     /// Serves until `shutdown` is cancelled. Clients that have something open may then finish it, up to a deadline.
-    pub async fn run(
+    pub(crate) async fn run(
         self,
         installation: Arc<Installation>,
         intake: Intake,
+        fetches: Arc<Fetches>,
         passwords: Arc<Passwords>,
         shutdown: CancellationToken,
     ) {
         let Some(host_key) = &self.host_key else { return };
         let config = Arc::new(config(host_key));
         let settings = self.settings;
-        let area = Arc::new(Area::new(installation.clone(), intake, settings.max_file_bytes));
+        let area = Arc::new(Area::new(installation.clone(), intake, fetches, settings.max_file_bytes));
         let limits = Limits::new(settings.max_sessions, settings.max_sessions_per_client);
         let shared = Arc::new(Shared { installation, passwords, area, limits, settings });
         let mut connections = JoinSet::new();

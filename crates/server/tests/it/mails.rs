@@ -60,7 +60,7 @@ impl MailServer {
         MailServer { child, port, root, lines: receiver, _authority: authority }
     }
 
-    fn settings(&self) -> [(&str, &str); 7] {
+    fn settings(&self) -> [(&str, &str); 8] {
         [
             ("mail.server", "localhost"),
             ("mail.port", &self.port),
@@ -69,6 +69,7 @@ impl MailServer {
             ("mail.password", PASSWORD),
             ("mail.from", "Digitalt arkiv på Ås <archive@example.org>"),
             ("server.public_url", "https://archive.example.org"),
+            ("sftp.listen", "127.0.0.1:0"),
         ]
     }
 
@@ -123,6 +124,7 @@ async fn the_people_of_a_contract_are_told_in_their_language_how_to_get_their_pa
         let body = message["body"].as_str().expect("text");
         let (package, _) = administration.package_get(&package_id).await.expect("there");
         let link = format!("https://archive.example.org/daweb3/outgoing/{}.tar", package.identifier);
+        assert!(body.contains("archive.example.org, port 0, outgoing/"), "{body}");
         for expected in ["Bände №1", &package.identifier, &link, size, until] {
             assert!(body.contains(expected), "{expected} is not in {body}");
         }

@@ -130,7 +130,6 @@ struct Fetching {
     intake: Intake,
     fetches: Arc<Fetches>,
     fetch: Fetch,
-    opened: Timestamp,
     /// Whether all that was asked for was sent.
     done: bool,
 }
@@ -138,8 +137,8 @@ struct Fetching {
 impl Fetching {
     fn begin(app: &App, delivery: Delivery, opened: Timestamp) -> Fetching {
         let fetches = app.fetches();
-        let fetch = fetches.begin(delivery);
-        Fetching { intake: app.intake().clone(), fetches, fetch, opened, done: false }
+        let fetch = fetches.begin(delivery, opened);
+        Fetching { intake: app.intake().clone(), fetches, fetch, done: false }
     }
 
     async fn send(mut self, mut file: File, range: Range<u64>, permit: OwnedSemaphorePermit) -> io::Result<Body> {
@@ -195,14 +194,15 @@ impl Drop for Fetching {
         if !self.fetches.closed(&self.fetch) {
             return;
         }
-        let (intake, opened) = (self.intake.clone(), self.opened);
-        let (contract_id, name) = (self.fetch.delivery.contract_id.clone(), self.fetch.delivery.name.clone());
+        let (intake, fetches) = (self.intake.clone(), self.fetches.clone());
+        let (delivery, opened) = (self.fetch.delivery.clone(), self.fetch.opened);
         let noting = async move {
-            match intake.area_fetched(&contract_id, &name, opened).await {
+            let Delivery { contract_id, name, .. } = &delivery;
+            match intake.area_fetched(contract_id, name, opened).await {
                 Ok(_) => tracing::info!(contract_id, name, "a delivery was fetched over https"),
-                // It stays for as long as if nobody had fetched it.
                 Err(error) => {
-                    tracing::warn!(contract_id, name, %error, "it could not be noted that a delivery was fetched")
+                    tracing::error!(contract_id, name, %error, "that a delivery was fetched could not be noted");
+                    fetches.forget(&delivery);
                 }
             }
         };
