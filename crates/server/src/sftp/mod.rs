@@ -9,8 +9,8 @@
 //! socket <- connection              <- russh (encrypts) <----------- wire <- handler (buffers)
 //! ```
 //!
-//! `places` is the tree that a client sees, `files` what keeps everything inside of an area, `uploads` and [`crate::fetches`] know
-//! what is complete, `limits` how many there may be.
+//! `places` is the tree that a client sees, `files` what keeps everything inside of an area, `uploads` and, for all
+//! channels, `server/src/fetches.rs` know what is complete, `limits` how many there may be.
 
 mod area;
 mod buffers;

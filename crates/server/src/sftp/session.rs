@@ -379,9 +379,13 @@ fn converse(mut handler: Handler, pieces: &Receiver<Piece>, answers: &Answers) {
         let sent = match packet {
             Ok(Packet::Init) => answers.send(wire::version().into()),
             Ok(Packet::Request(number, request)) => {
+                let before = handler.open_count();
                 let reply = handler.answer(number, request);
-                answers.connection.opened(handler.open_count());
+                // What was closed counts until its client was told: whoever waits for nothing to be open ends the
+                // connection then.
+                answers.connection.opened(handler.open_count().max(before));
                 let sent = answers.send(reply.packet);
+                answers.connection.opened(handler.open_count());
                 metrics::sftp_delivered(reply.delivered as u64);
                 sent
             }

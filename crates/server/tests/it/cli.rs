@@ -171,7 +171,7 @@ fn ingest_stores_versions_and_refuses_what_is_wrong() {
     assert_eq!((&shown["versions"][0]["label"], &shown["identifier"]), (&json!("first"), &json!(identifier)));
     assert_eq!(shown["versions"][1]["container"], "source");
     let set = |quota: &str| dipper.json(&["contract", "set", "2d17", "--quota", quota]);
-    assert_eq!(set("8000"), json!({ "contractId": "2d17", "quotaBytes": 8000, "usedBytes": 0 }));
+    assert_eq!(set("8000")["quotaBytes"], 8000);
     assert_eq!(set("default")["quotaBytes"], json!(null));
     dipper.run(&["contract", "set", "none", "--quota", "0"]).error(4);
     let listed = dipper.json(&["package", "list", "--contract", "2d17", "--limit", "1"]);
@@ -191,7 +191,7 @@ fn ingest_stores_versions_and_refuses_what_is_wrong() {
     let events = dipper.json(&["events", "--package", archive_id]);
     let kinds: Vec<_> = events["events"].as_array().expect("a list").iter().map(|event| &event["kind"]).collect();
     assert_eq!(kinds, ["package ingested", "package ingested"]);
-    assert_eq!(dipper.json(&["queue"]), json!({ "steps": [], "held": [] }));
+    assert_eq!(dipper.json(&["queue"]), json!({ "steps": [], "held": [], "recalls": [] }));
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn a_server_without_a_worker_leaves_the_work_to_others() {
     assert_ne!(one_name, other_name);
     divided.wait(&order_id);
     assert_eq!(divided.client(&["fetch", &order_id, "--json"]).code, 0);
-    assert_eq!(divided.dipper.json(&["queue"]), json!({ "steps": [], "held": [] }));
+    assert_eq!(divided.dipper.json(&["queue"]), json!({ "steps": [], "held": [], "recalls": [] }));
     for worker in [one, other] {
         let ended = worker.stop(Signal::TERM);
         assert_eq!(ended.code, 0, "{ended:?}");
