@@ -21,7 +21,7 @@ CREATE TABLE submissions (
 );
 CREATE UNIQUE INDEX submissions_lying ON submissions (contract_id, path) WHERE taken = 0 AND state IN ('waiting', 'refused');
 CREATE INDEX submissions_waiting ON submissions (contract_id, due) WHERE state = 'waiting';
-CREATE INDEX submissions_open ON submissions (created) WHERE state IN ('waiting', 'working');
+CREATE INDEX submissions_open ON submissions (state, created) WHERE state IN ('waiting', 'working');
 CREATE INDEX submissions_taken ON submissions (id) WHERE taken = 1;
 CREATE INDEX submissions_by_object ON submissions (contract_id, object_id) WHERE state IN ('waiting', 'working', 'refused');
 CREATE INDEX submissions_by_name ON submissions (contract_id, name) WHERE state IN ('waiting', 'working', 'refused');
