@@ -181,9 +181,14 @@ impl Intake {
             delivered: None,
             failure: None,
         };
+        self.order_accept(order, "order received").await
+    }
+
+    /// Stores an order and has it worked on; `told` is what the log says of it.
+    async fn order_accept(&self, order: Order, told: &'static str) -> Result<OrderView, IntakeError> {
         self.order_store(&order).instrument(trace::intake(&order)).await?;
         meter::order_received();
-        info!(order_id = %order.id, package_id = %order.package_id, client_id = %order.client_id, "order received");
+        info!(order_id = %order.id, package_id = %order.package_id, client_id = %order.client_id, "{told}");
         self.installation.wake_workers();
         Ok(OrderView { order, delivery: None, links: Vec::new(), area_file: None })
     }

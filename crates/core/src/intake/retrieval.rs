@@ -1,7 +1,5 @@
 //! Retrievals: orders that are delivered into the area of the package's contract.
 
-use tracing::{Instrument as _, info};
-
 use crate::caller::Caller;
 use crate::db::events::Event;
 use crate::db::orders::{Channel, Order, View};
@@ -9,10 +7,8 @@ use crate::db::packages::{Package, PackageState, Version};
 use crate::db::{area_files, events, packages};
 use crate::ids;
 use crate::intake::{Intake, IntakeError, OrderView, not_preserved};
-use crate::meter;
 use crate::order::OrderState;
 use crate::time::Timestamp;
-use crate::trace;
 
 /// The urgency of a retrieval, in the middle of what orders have.
 const RANK: i64 = 50;
@@ -65,11 +61,7 @@ impl Intake {
             delivered: None,
             failure: None,
         };
-        self.order_store(&order).instrument(trace::intake(&order)).await?;
-        meter::order_received();
-        info!(order_id = %order.id, package_id = %order.package_id, client_id = %order.client_id, "retrieval received");
-        self.installation.wake_workers();
-        Ok(OrderView { order, delivery: None, links: Vec::new(), area_file: None })
+        self.order_accept(order, "retrieval received").await
     }
 
     /// Notes that a file of an area was fetched whole; it is removed some time later. `opened` is the time at which it was
