@@ -69,7 +69,7 @@ fn main() {
         ("dipper, none", ours(Checksum::None)),
         ("aws", Box::new(run("aws", &["--endpoint-url", &endpoint, "s3", "cp", source, &target("aws")]))),
         ("s5cmd", Box::new(run("s5cmd", &["--endpoint-url", &endpoint, "cp", source, &target("s5cmd")]))),
-        ("rclone", Box::new(run("rclone", &["copyto", source, &rclone]))),
+        ("rclone", Box::new(run("rclone", &["copyto", "--ignore-times", source, &rclone]))),
     ];
     let mut best = vec![f64::INFINITY; uploads.len()];
     for _ in 0..ROUNDS {
