@@ -35,6 +35,7 @@ pub mod progress;
 pub mod recovery;
 pub mod register;
 pub mod secret;
+pub mod selection;
 pub mod settings;
 pub mod share;
 mod steps;

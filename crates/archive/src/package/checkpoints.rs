@@ -32,6 +32,14 @@ pub struct CheckpointsError {
 }
 
 impl Checkpoints {
+    /// The checkpoints of `len` bytes whose checksum is known: there are none, as long as they are so few that a reader
+    /// takes them in one piece.
+    pub fn of_small(algorithm: Algorithm, checksum: Digest, len: u64) -> Option<Checkpoints> {
+        let interval = MIN_INTERVAL_BYTES;
+        let is_small = count(len, interval) == 0 && state_len(algorithm).is_some();
+        is_small.then(|| Checkpoints { algorithm, interval, len, checksum, states: Vec::new() })
+    }
+
     /// The algorithm of the checksum.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
@@ -249,6 +257,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_fits_one_piece_has_those_that_follow_from_its_checksum() {
+        for (len, is_small) in [(0, true), (1, true), (MIB as usize, true), (MIB as usize + 1, false)] {
+            let recorded = record(Algorithm::Sha512, len);
+            let small = Checkpoints::of_small(Algorithm::Sha512, recorded.checksum(), len as u64);
+            assert_eq!(small, is_small.then_some(recorded), "{len}");
+        }
+        let checksum = record(Algorithm::Md5, 1).checksum();
+        assert_eq!(Checkpoints::of_small(Algorithm::Blake2b512, checksum, 1), None);
     }
 
     #[test]

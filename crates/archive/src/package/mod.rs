@@ -13,6 +13,8 @@
 //! 3. [`VerifiedReader`] (`verified.rs`, over `raw.rs`) serves any range later, and checks against the checkpoints
 //!    each piece before a byte of it leaves.
 //! 4. [`write_file`] (`file.rs`) prepares into a file that appears under its name only when all was right.
+//!
+//! Where many files are handed out one by one, [`prove`] (`single.rs`) is the verifying read of each.
 
 mod checkpoints;
 mod file;
@@ -21,6 +23,7 @@ mod manifest;
 mod prepare;
 mod queue;
 mod raw;
+mod single;
 mod tar_header;
 mod verified;
 mod work;
@@ -30,4 +33,5 @@ pub use file::{WriteFileError, write_file};
 pub use layout::{Content, Entry, Form, Layout, LayoutError};
 pub use prepare::{Control, Options, PrepareError, Prepared, Progress, Sink, prepare};
 pub use raw::SourceError;
+pub use single::{Proven, prove};
 pub use verified::{ReadError, VerifiedReader};

@@ -56,7 +56,7 @@ impl SourceError {
     }
 }
 
-/// Opens a content from `skip` on, with one byte more than it should have, by which a file that grew shows.
+/// Opens a content of a layout from `skip` on.
 pub(super) fn open(
     layout: &Layout,
     storage: &dyn Storage,
@@ -66,6 +66,17 @@ pub(super) fn open(
     let content = layout.contents().get(index);
     let (logical_path, location, size) =
         content.map(|content| (&*content.logical_path, &*content.location, content.size)).unwrap_or_default();
+    open_content(storage, (logical_path, location), size, skip)
+}
+
+/// Opens a content, by its logical path and its location, from `skip` on, with one byte more than it should have, by
+/// which a file that grew shows.
+pub(super) fn open_content(
+    storage: &dyn Storage,
+    (logical_path, location): (&str, &str),
+    size: u64,
+    skip: u64,
+) -> Result<ContentReader, SourceError> {
     match storage.open(location, skip..size.saturating_add(1)) {
         Ok(reader) => Ok(ContentReader { reader, logical_path: logical_path.to_owned(), size, position: skip }),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {

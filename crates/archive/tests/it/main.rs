@@ -24,6 +24,7 @@ mod ocfl_rules;
 mod ocfl_write;
 mod package;
 mod package_damage;
+mod package_single;
 mod package_support;
 mod peers;
 mod s3;
