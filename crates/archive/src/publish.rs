@@ -190,6 +190,17 @@ pub fn remove_file(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes files of one directory, and syncs it once. Files that are not there are no error.
+pub fn remove_files(directory: &Path, names: &[String]) -> io::Result<()> {
+    for name in names {
+        discard_staged(&directory.join(name))?;
+    }
+    match sync_directory(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        synced => synced,
+    }
+}
+
 /// Removes a directory with all in it. A directory that is not there is no error.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {

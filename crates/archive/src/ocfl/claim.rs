@@ -189,8 +189,8 @@ pub(super) fn settle(root: &StorageRoot, object: &str) -> Result<()> {
 /// The root inventory as it is now.
 pub(super) struct RootState {
     pub(super) inventory: Inventory,
-    bytes: Vec<u8>,
-    revision: Revision,
+    pub(super) bytes: Vec<u8>,
+    pub(super) revision: Revision,
 }
 
 /// `None` when there is none.

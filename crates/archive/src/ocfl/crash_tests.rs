@@ -12,23 +12,23 @@ use crate::storage::{LocalStorage, Storage};
 
 /// The back ends on which everything is crashed.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     Local,
     Bucket,
 }
 
-const KINDS: [Kind; 2] = [Kind::Local, Kind::Bucket];
+pub(super) const KINDS: [Kind; 2] = [Kind::Local, Kind::Bucket];
 
-struct Archive {
+pub(super) struct Archive {
     directory: tempfile::TempDir,
-    storage: Arc<dyn Storage>,
-    root: StorageRoot,
-    path: std::path::PathBuf,
-    server: Option<Glacier>,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) root: StorageRoot,
+    pub(super) path: std::path::PathBuf,
+    pub(super) server: Option<Glacier>,
 }
 
 impl Archive {
-    fn new(kind: Kind) -> Archive {
+    pub(super) fn new(kind: Kind) -> Archive {
         let directory = tempfile::tempdir().unwrap();
         let server = (kind == Kind::Bucket).then(Glacier::start);
         let (path, storage): (_, Arc<dyn Storage>) = match &server {
@@ -44,12 +44,12 @@ impl Archive {
     }
 
     /// The same root with a staging directory of its own, as another machine has it.
-    fn elsewhere(&self) -> StorageRoot {
+    pub(super) fn elsewhere(&self) -> StorageRoot {
         StorageRoot::open(Arc::clone(&self.storage), &self.directory.path().join("other staging")).unwrap()
     }
 
     /// Begins a version with the files, and commits it.
-    fn put(&self, files: &[(&str, &str)]) -> Result<Committed> {
+    pub(super) fn put(&self, files: &[(&str, &str)]) -> Result<Committed> {
         self.put_from(&self.root, files)
     }
 
@@ -72,13 +72,13 @@ impl Archive {
         }
     }
 
-    fn assert_valid(&self) {
+    pub(super) fn assert_valid(&self) {
         let report = validate_root(&self.storage, &ValidateOptions::default()).unwrap();
         assert!(report.is_valid(), "{:#?}", report.problems);
     }
 
     /// Nothing lies in the storage that no inventory names, nor what a validator elsewhere would not know.
-    fn assert_nothing_is_left(&self) {
+    pub(super) fn assert_nothing_is_left(&self) {
         let mut expected = std::collections::BTreeSet::new();
         for path in self.root.objects() {
             let object = self.root.object_at(&path.unwrap()).unwrap();
@@ -101,13 +101,13 @@ impl Archive {
         assert_eq!(found, expected);
     }
 
-    fn assert_staging_is_empty(&self) {
+    pub(super) fn assert_staging_is_empty(&self) {
         let files = |name: &str| std::fs::read_dir(self.root.staging().join(name)).map_or(0, Iterator::count);
         assert_eq!((files("locks"), files("intents"), files("removed")), (0, 0, 0));
     }
 
     /// Recovers, with crashes after ever more steps of the recovery itself.
-    fn recover(&self) -> Vec<Recovered> {
+    pub(super) fn recover(&self) -> Vec<Recovered> {
         for steps in 0.. {
             fault::after(Some(steps));
             let recovered = self.root.recover(None);
@@ -124,7 +124,7 @@ impl Archive {
 
 /// How a process ends in the middle of a change.
 #[derive(Clone, Copy)]
-enum Crash {
+pub(super) enum Crash {
     /// After a number of steps.
     Steps(u32),
     /// After a number of writes have reached the server.
@@ -132,7 +132,7 @@ enum Crash {
 }
 
 impl Crash {
-    fn begin(self, archive: &Archive) {
+    pub(super) fn begin(self, archive: &Archive) {
         match (self, &archive.server) {
             (Crash::Writes(writes), Some(server)) => server.die_after(Some(writes)),
             (Crash::Steps(steps), _) => fault::after(Some(steps)),
@@ -140,7 +140,7 @@ impl Crash {
         }
     }
 
-    fn end(archive: &Archive) {
+    pub(super) fn end(archive: &Archive) {
         fault::after(None);
         if let Some(server) = &archive.server {
             server.die_after(None);

@@ -14,6 +14,9 @@ mod pass;
 mod path;
 pub mod problem;
 mod publication;
+mod purge;
+#[cfg(test)]
+mod purge_crash_tests;
 mod recover;
 mod remains;
 mod remove;
@@ -31,6 +34,7 @@ pub use inventory::{Inventory, User, Version, VersionFile, VersionRecord};
 pub use layout::Layout;
 pub use object::{Lengths, Object, VerifiedReader};
 pub use problem::{Code, Problem};
+pub use purge::{Purge, Purged, Selection};
 pub use recover::{Outcome, Recovered};
 pub use root::{Objects, StorageRoot};
 pub use validate::{ObjectReport, Progress, Report, ValidateOptions, validate_object, validate_root};

@@ -45,6 +45,11 @@ impl Object {
         &self.path
     }
 
+    /// Where its bytes lie.
+    pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
     /// The root inventory.
     pub fn inventory(&self) -> &Arc<Inventory> {
         &self.inventory

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::error::{Error, Result};
 use super::publication::Publication;
-use super::remove;
 use super::root::StorageRoot;
 use super::staging::{self, Change, Intent, Place, drop_draft, fault};
 use super::version::VersionNumber;
+use super::{purge, remove};
 use crate::digest::Digest;
 use crate::publish;
 
@@ -36,6 +36,8 @@ pub enum Outcome {
     RolledBack,
     /// The object is removed.
     Removed,
+    /// The files that were to be removed from the object are.
+    Purged,
 }
 
 impl StorageRoot {
@@ -63,6 +65,10 @@ impl StorageRoot {
                 remove::withdraw(self, place, &intent)?;
                 Outcome::Removed
             }
+            Change::Purge { files } => match purge::carry_out(self, place, &intent, files)? {
+                Some(_) => Outcome::Purged,
+                None => Outcome::Removed,
+            },
             Change::Version { version, inventory, base, draft } => {
                 let draft = place.drafts().join(draft);
                 let parsed = |text: &String| text.parse::<Digest>().ok();

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
+use super::purge::Purge;
 use super::sidecar::digest_of;
 use crate::digest::Algorithm;
 use crate::publish;
@@ -141,6 +142,11 @@ pub(crate) enum Change {
     },
     /// The object is removed.
     Remove,
+    /// Files are removed from its versions.
+    Purge {
+        /// Which.
+        files: Purge,
+    },
 }
 
 impl Intent {

@@ -249,6 +249,12 @@ impl Storage for BucketStorage {
         if is_directory { Ok(()) } else { self.bucket.wait(self.bucket.delete(path)) }
     }
 
+    fn remove_files(&self, directory: &str, names: &[String]) -> io::Result<()> {
+        let keys: Vec<String> = names.iter().map(|name| join(directory, name)).collect();
+        keys.iter().try_for_each(|key| check(key))?;
+        self.bucket.wait(self.bucket.delete_many(&keys))
+    }
+
     fn availability(&self, directory: &str, wanted: &dyn Fn(&str) -> bool) -> io::Result<Vec<(String, Availability)>> {
         let mut cold = Vec::new();
         self.pages(directory, true, &mut |_, objects| {

@@ -61,8 +61,9 @@ impl LocalStorage {
     fn remove_empty_above(&self, path: &Path) {
         let mut above = path.parent();
         while let Some(directory) = above.filter(|directory| *directory != self.root) {
-            // Fails on the first directory that is not empty, which is where to stop.
-            if rustix::fs::rmdir(directory).is_err() {
+            // Fails on the first directory that is not empty, which is where to stop. One that is gone may have been
+            // removed before a crash that left those above it.
+            if !matches!(rustix::fs::rmdir(directory), Ok(()) | Err(rustix::io::Errno::NOENT)) {
                 break;
             }
             above = directory.parent();
@@ -224,6 +225,16 @@ impl Storage for LocalStorage {
             Err(error) => return Err(error),
         }
         self.remove_empty_above(&full);
+        Ok(())
+    }
+
+    fn remove_files(&self, directory: &str, names: &[String]) -> io::Result<()> {
+        let full = self.full(directory)?;
+        names.iter().try_for_each(|name| check(&join(directory, name)))?;
+        publish::remove_files(&full, names)?;
+        if let Some(name) = names.first() {
+            self.remove_empty_above(&full.join(name));
+        }
         Ok(())
     }
 }

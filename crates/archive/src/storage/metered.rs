@@ -93,6 +93,10 @@ impl<S: Storage> Storage for Metered<S> {
         self.remove.time(|| self.storage.remove(path))
     }
 
+    fn remove_files(&self, directory: &str, names: &[String]) -> io::Result<()> {
+        self.remove.time(|| self.storage.remove_files(directory, names))
+    }
+
     fn availability(&self, directory: &str, wanted: &dyn Fn(&str) -> bool) -> io::Result<Vec<(String, Availability)>> {
         self.list.time(|| self.storage.availability(directory, wanted))
     }

@@ -140,6 +140,11 @@ pub trait Storage: Send + Sync {
     /// Removes `path` with all below it, and the directories above it that are then empty (not the root).
     fn remove(&self, path: &str) -> io::Result<()>;
 
+    /// Removes many files of one directory, which keeps others, as [`Storage::remove`] would one after the other.
+    fn remove_files(&self, directory: &str, names: &[String]) -> io::Result<()> {
+        names.iter().try_for_each(|name| self.remove(&join(directory, name)))
+    }
+
     /// Of the files below `directory` for which `wanted` is true, given its path below it: those that are in an
     /// archive class, with what can be done with them now. All others are readable.
     fn availability(&self, directory: &str, wanted: &dyn Fn(&str) -> bool) -> io::Result<Vec<(String, Availability)>> {

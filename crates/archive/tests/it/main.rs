@@ -19,6 +19,7 @@ mod ocfl_conformance;
 mod ocfl_inventory;
 mod ocfl_layout;
 mod ocfl_peers;
+mod ocfl_purge;
 mod ocfl_read;
 mod ocfl_rules;
 mod ocfl_write;

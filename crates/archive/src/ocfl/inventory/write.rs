@@ -1,6 +1,6 @@
 //! Making an inventory: a new one, or the next version of an existing one; and its document.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -101,6 +101,54 @@ impl InventoryBuilder {
     /// Adds a version with its whole state. Every digest must have its content added by the time of `finish`.
     pub fn add_version(&mut self, number: VersionNumber, record: VersionRecord, state: Vec<(Arc<str>, Digest)>) {
         self.versions.push((number, record, state));
+    }
+
+    /// Takes files out of versions, and with them the content that no version has any more. Content that no version had
+    /// before stays. A note is a line more in the message of each version that loses a file.
+    pub fn remove_files(&mut self, takes: &dyn Fn(VersionNumber, &str) -> bool, note: Option<&str>) {
+        let before = self.digests_of_states();
+        for (number, record, state) in &mut self.versions {
+            let files = state.len();
+            state.retain(|(path, _)| !takes(*number, path));
+            if let Some(note) = note.filter(|_| state.len() < files) {
+                let message = record.message.take().filter(|message| !message.is_empty());
+                record.message = Some(message.map_or_else(|| note.to_owned(), |message| format!("{message}\n{note}")));
+            }
+        }
+        self.drop_unused(&before);
+    }
+
+    /// Takes away all versions after one, and what only they have, so that the inventory is what it was when that
+    /// version was the newest.
+    pub fn end_with(&mut self, last: VersionNumber) {
+        let before = self.digests_of_states();
+        self.versions.retain(|(number, _, _)| *number <= last);
+        let is_later = |path: &str| {
+            let version = path.split('/').next().unwrap_or_default();
+            VersionNumber::parse(version).is_ok_and(|version| version.number() > last.number())
+        };
+        for paths in self.manifest.values_mut() {
+            paths.retain(|path| !is_later(path));
+        }
+        self.manifest.retain(|_, paths| !paths.is_empty());
+        self.drop_unused(&before);
+    }
+
+    fn digests_of_states(&self) -> HashSet<Digest> {
+        self.versions.iter().flat_map(|(_, _, state)| state.iter().map(|(_, digest)| *digest)).collect()
+    }
+
+    /// Drops the content, of that in `before`, which no state names now.
+    fn drop_unused(&mut self, before: &HashSet<Digest>) {
+        let after = self.digests_of_states();
+        self.manifest.retain(|digest, _| after.contains(digest) || !before.contains(digest));
+        let paths: HashSet<&str> = self.manifest.values().flatten().map(AsRef::as_ref).collect();
+        self.fixity.retain(|_, values| {
+            let was_empty = values.is_empty();
+            values.retain(|(path, _)| paths.contains(path.as_ref()));
+            was_empty || !values.is_empty()
+        });
+        self.capitals.retain(|digest, _| self.manifest.contains_key(digest));
     }
 
     /// The inventory; `None` without versions, or when a state names a digest that has no content.
