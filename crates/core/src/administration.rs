@@ -23,6 +23,7 @@ use crate::db::{
     webhooks,
 };
 use crate::egress::{Allowed, Refusal};
+use crate::gateway::{self, Gateway, GatewayError, GatewayRegistration};
 use crate::ids;
 use crate::installation::Installation;
 use crate::mail::{self, MailError};
@@ -83,6 +84,9 @@ pub enum AdministrationError {
     /// A webhook's address is one that may not be called.
     #[error(transparent)]
     Egress(#[from] Refusal),
+    /// A gateway cannot be used.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
     /// An address for e-mail is not one.
     #[error(transparent)]
     Mail(#[from] MailError),
@@ -269,6 +273,22 @@ impl Administration {
             return Err(unknown(CLIENT_KEY, fingerprint));
         }
         Ok(transaction.commit().await?)
+    }
+
+    /// Sets the gateway of a contract in the place of the one before.
+    pub async fn gateway_set(&self, contract_id: &str, registration: GatewayRegistration) -> Result<()> {
+        match gateway::register(&self.installation, contract_id, registration).await {
+            Err(GatewayError::ContractUnknown(contract_id)) => Err(unknown(CONTRACT, &contract_id)),
+            registered => Ok(registered?),
+        }
+    }
+
+    /// The gateway of a contract, if it has one.
+    pub async fn gateway_get(&self, contract_id: &str) -> Result<Option<Gateway>> {
+        if !contracts::exists(&self.installation.database, contract_id).await? {
+            return Err(unknown(CONTRACT, contract_id));
+        }
+        Ok(gateway::load(&self.installation, contract_id).await?)
     }
 
     /// Adds a webhook for a client's notices. An address that these settings do not let be called is added all the

@@ -110,14 +110,22 @@ impl Allowed {
 
 /// A client for calls to partners, each of at most `timeout`.
 pub fn client(allowed: Allowed, timeout: Duration) -> reqwest::Result<reqwest::Client> {
+    builder(allowed, timeout).timeout(timeout).build()
+}
+
+/// A client for answers that may take any time: whoever reads them looks after that himself. A connection is made within
+/// `timeout`.
+pub fn streaming_client(allowed: Allowed, timeout: Duration) -> reqwest::Result<reqwest::Client> {
+    builder(allowed, timeout).build()
+}
+
+fn builder(allowed: Allowed, timeout: Duration) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .dns_resolver(Arc::new(GuardedResolver { allowed }))
         .redirect(Policy::none())
         .no_proxy()
-        .timeout(timeout)
         .connect_timeout(timeout)
         .user_agent(concat!("dipper/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
 struct GuardedResolver {

@@ -367,7 +367,8 @@ fn container_name(command: &IngestCommand, warnings: &mut Vec<String>) -> Option
     None
 }
 
-fn described(
+/// The record of a package, as the storage root has it now.
+pub(crate) fn described(
     installation: &Installation,
     archive: &StorageRoot,
     ocfl_id: &str,
@@ -379,7 +380,8 @@ fn described(
     described.ok_or_else(|| IngestError::Source(format!("{ocfl_id} belongs to no contract")))
 }
 
-fn record(recorded: &Recorded, installation: &Installation) -> VersionRecord {
+/// What is recorded of a version that is made now.
+pub(crate) fn record(recorded: &Recorded, installation: &Installation) -> VersionRecord {
     VersionRecord {
         created: installation.clock.now().to_string(),
         message: Some(recorded.message()),
@@ -585,7 +587,7 @@ fn is_cancelled(error: &io::Error) -> bool {
 }
 
 /// Whether the disk, a quota or a limit on file sizes is what failed.
-fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }

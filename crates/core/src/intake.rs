@@ -1,7 +1,8 @@
 //! The one door: what contracts, console and command line can ask for, with the checks that hold for all of them. Finding
-//! packages by their names is in `intake/lookup.rs`, delivery into areas in `intake/retrieval.rs`, what lies there
+//! packages by their names is in `intake/lookup.rs`, deposits in `intake/deposit.rs`, delivery into areas in `intake/retrieval.rs`, what lies there
 //! in `intake/outgoing.rs`.
 
+mod deposit;
 mod lookup;
 mod outgoing;
 mod retrieval;
@@ -15,7 +16,7 @@ use tracing::{Instrument as _, info};
 use crate::caller::{Caller, Role};
 use crate::db::area_files::AreaFile;
 use crate::db::deliveries::Delivery;
-use crate::db::orders::{Channel, Failure, FailureCode, Order, OrderFilter, View};
+use crate::db::orders::{Channel, Failure, FailureCode, Order, OrderFilter, OrderKind, View};
 use crate::db::packages::{Package, PackageState, Version};
 use crate::db::{DatabaseError, area_files, deliveries, orders, packages};
 use crate::download::{DownloadError, Downloads, Fetch};
@@ -27,6 +28,7 @@ use crate::order::{OrderState, Signal};
 use crate::progress::{self, ProgressError};
 use crate::trace;
 
+pub use deposit::{DepositCommand, DepositError, DepositFault};
 pub use lookup::{PackageRecord, PackageWork};
 pub use outgoing::{OpenedFile, OutgoingError, OutgoingFile};
 pub use retrieval::OrderRetrieval;
@@ -162,6 +164,7 @@ impl Intake {
         let now = self.installation.clock.now();
         let order = Order {
             id: ids::new_id(),
+            kind: OrderKind::Dissemination,
             dialect: command.dialect.to_owned(),
             contract_id: package.contract_id,
             client_id: caller.client_id.clone(),
@@ -378,7 +381,7 @@ impl Intake {
     async fn order_readable(&self, caller: &Caller, id: &str) -> Result<Order, IntakeError> {
         let found = orders::get(&self.installation.database, id).await?;
         found
-            .filter(|order| caller.grants.has(&order.contract_id, Role::Read))
+            .filter(|order| order.kind == OrderKind::Dissemination && caller.grants.has(&order.contract_id, Role::Read))
             .ok_or_else(|| IntakeError::OrderUnknown(id.to_owned()))
     }
 }

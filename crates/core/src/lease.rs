@@ -43,6 +43,11 @@ impl Lease {
         IngestControl { cancelled: Box::new(move || lost.load(Ordering::Relaxed) || cancelled()), ..control }
     }
 
+    /// Becomes true when the lease is lost.
+    pub(crate) fn watch(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.lost)
+    }
+
     /// Whether somebody else has it.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)

@@ -1,9 +1,9 @@
 //! How an order moves: state, event, next step and notices, always in the caller's one transaction.
 
 use crate::db::events::Event;
-use crate::db::orders::{Channel, Failure, Order};
+use crate::db::orders::{Channel, Failure, Order, OrderKind};
 use crate::db::steps::StepKind;
-use crate::db::{DatabaseError, Transaction, area_files, events, mails, notices, orders, steps, webhooks};
+use crate::db::{DatabaseError, Transaction, area_files, deposits, events, mails, notices, orders, steps, webhooks};
 use crate::ids;
 use crate::order::{OrderState, Refused, Signal, Transition, transition};
 use crate::settings::Settings;
@@ -32,7 +32,8 @@ pub async fn receive(transaction: &mut Transaction, order: &Order, settings: &Se
 
 /// Applies a signal to an order. `order` is changed only when the order moved.
 ///
-/// Who admits an order says which step follows. A finished order takes its remaining steps out of the queue, and owes a notice to each webhook of its client.
+/// Who admits an order says which step follows. A finished order takes its remaining steps out of the queue. A finished
+/// dissemination owes a notice to each webhook of its client.
 pub async fn advance(
     transaction: &mut Transaction,
     order: &mut Order,
@@ -41,7 +42,7 @@ pub async fn advance(
     now: Timestamp,
     settings: &Settings,
 ) -> Result<Transition, ProgressError> {
-    let step = transition(order.state, signal)?;
+    let step = transition(order.kind, order.state, signal)?;
     let Transition::To(next) = step else {
         return Ok(step);
     };
@@ -56,19 +57,39 @@ pub async fn advance(
         return Err(ProgressError::Overtaken(order.id.clone()));
     }
     record(transaction, &moved, "").await?;
-    match next {
-        state if state.is_finished() => {
-            steps::drop_unfinished(transaction, &moved.id, now).await?;
-            if moved.channel == Channel::Area && state != OrderState::Delivered {
-                area_files::give_up(transaction, &moved.id, now).await?;
-            }
-            owe_notices(transaction, &moved, now, settings).await?;
-            owe_mail(transaction, &moved, now, settings).await?;
+    if next.is_finished() {
+        steps::drop_unfinished(transaction, &moved.id, now).await?;
+        match moved.kind {
+            OrderKind::Dissemination => settle_dissemination(transaction, &moved, now, settings).await?,
+            OrderKind::Deposit => settle_deposit(transaction, &moved, now).await?,
+            OrderKind::Restore | OrderKind::Deletion => {}
         }
-        _ => {}
     }
     *order = moved;
     Ok(step)
+}
+
+/// What a finished dissemination gives up, and what it owes.
+async fn settle_dissemination(
+    transaction: &mut Transaction,
+    order: &Order,
+    now: Timestamp,
+    settings: &Settings,
+) -> Result<(), DatabaseError> {
+    if order.channel == Channel::Area && order.state != OrderState::Delivered {
+        area_files::give_up(transaction, &order.id, now).await?;
+    }
+    owe_notices(transaction, order, now, settings).await?;
+    owe_mail(transaction, order, now, settings).await
+}
+
+/// The next deposit of the package may go on. One that failed may be sent again, with the same files or others.
+async fn settle_deposit(transaction: &mut Transaction, order: &Order, now: Timestamp) -> Result<(), DatabaseError> {
+    steps::hasten(transaction, StepKind::Pull, &order.package_id, now).await?;
+    if order.state != OrderState::Stored {
+        deposits::discount(transaction, &order.id).await?;
+    }
+    Ok(())
 }
 
 /// Records that a client gave a delivery back.
@@ -86,10 +107,14 @@ pub async fn record_release(
 }
 
 async fn record(transaction: &mut Transaction, order: &Order, agent: &str) -> Result<(), DatabaseError> {
-    let mut event = Event::new(format!("order {}", order.state), order.updated);
+    let subject = match order.kind {
+        OrderKind::Dissemination => "order",
+        kind => kind.name(),
+    };
+    let mut event = Event::new(format!("{subject} {}", order.state), order.updated);
     event.success = order.state != OrderState::Failed;
     event.order_id = Some(order.id.clone());
-    event.package_id = Some(order.package_id.clone());
+    event.package_id = Some(order.package_id.clone()).filter(|id| !id.is_empty());
     event.detail = order.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
     if !agent.is_empty() {
         event.agent = agent.to_owned();

@@ -35,6 +35,8 @@ pub struct Settings {
     pub shares: Shares,
     /// How content is brought back from archive classes.
     pub recall: RecallSettings,
+    /// How the files of deposits are fetched.
+    pub deposit: DepositSettings,
     /// How much waiting a point of an order's urgency is worth.
     pub ageing: Duration,
     /// How long a step belongs to a worker that has stopped reporting.
@@ -148,6 +150,48 @@ impl RecallSettings {
     }
 }
 
+/// How the files of deposits are fetched from the gateways of their depositors.
+#[derive(Clone, Debug)]
+pub struct DepositSettings {
+    /// How many files are fetched at a time from one gateway, over all processes.
+    pub at_once: usize,
+    /// How long a gateway may take to answer, and how long it may send nothing.
+    pub timeout: Duration,
+    /// How many bytes a gateway has to send in a second, over a minute.
+    pub min_bytes_per_second: u64,
+    /// The greatest length of a file whose length was not declared.
+    pub max_file_bytes: u64,
+    /// How many redirects are followed.
+    pub max_redirects: usize,
+    /// How often a file is asked for before its deposit fails or waits.
+    pub attempts: i64,
+    /// The wait after the first of these attempts; doubled after each further one.
+    pub backoff: Duration,
+    /// The longest wait between them.
+    pub max_backoff: Duration,
+    /// How long a deposit waits whose gateway does not answer.
+    pub pause: Duration,
+    /// How long a deposit is tried whose gateway does not answer.
+    pub give_up: Duration,
+}
+
+impl Default for DepositSettings {
+    fn default() -> DepositSettings {
+        DepositSettings {
+            at_once: 8,
+            timeout: Duration::from_secs(60),
+            min_bytes_per_second: 1024,
+            max_file_bytes: 5 << 40,
+            max_redirects: 5,
+            attempts: 4,
+            backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(30),
+            pause: Duration::from_secs(60),
+            give_up: Duration::from_secs(72 * 3600),
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -158,6 +202,7 @@ impl Default for Settings {
             max_bytes_in_flight: 0,
             shares: Shares::default(),
             recall: RecallSettings::default(),
+            deposit: DepositSettings::default(),
             ageing: Duration::from_secs(60),
             lease: Duration::from_secs(60),
             heartbeat: Duration::from_secs(15),

@@ -239,14 +239,16 @@ impl Worker {
     async fn end(&self, lease: &Lease, failure: StepError) -> Result<(), DatabaseError> {
         let settings = &self.installation.settings;
         let now = self.installation.clock.now();
+        let pause =
+            if matches!(failure, StepError::Unreachable(_)) { settings.deposit.pause } else { settings.store_pause };
         match failure {
             StepError::Lost => {
                 info!("the step was lost to another worker, or its order has ended");
                 Ok(())
             }
             StepError::Stopped | StepError::Archived => self.end_step(lease, StepEnd::HandedBack).await,
-            StepError::Away(reason) => {
-                let wait = settings.store_pause;
+            StepError::Away(reason) | StepError::Unreachable(reason) => {
+                let wait = pause;
                 warn!(%reason, wait_seconds = wait.as_secs(), "the step waits for what is away");
                 self.end_step(lease, StepEnd::Postponed(now.plus(wait), reason)).await
             }
@@ -259,14 +261,17 @@ impl Worker {
                 error!(%reason, "the step failed for the last time");
                 let message = match lease.kind {
                     StepKind::Recall => "The package lies in cold storage, and could not be brought back.",
-                    StepKind::Admit | StepKind::Prepare => "The order could not be carried out.",
+                    StepKind::Pull => "The files could not be fetched and stored.",
+                    StepKind::Admit | StepKind::Prepare | StepKind::Check | StepKind::Delete => {
+                        "The order could not be carried out."
+                    }
                 };
                 let message = format!("{message} The archive has been told.");
                 let failure = Failure { code: FailureCode::System, message };
                 self.end_order(lease, Signal::Failed, failure, None, StepEnd::Dead(reason)).await
             }
             StepError::Final { signal, failure, damage } => {
-                warn!(reason = %failure.message, "the order ends without a delivery");
+                warn!(reason = %failure.message, "the order comes to no good end");
                 let end = StepEnd::Dead(failure.message.clone());
                 self.end_order(lease, signal, failure, damage, end).await
             }
@@ -298,7 +303,7 @@ impl Worker {
         if !steps::end(&mut transaction, lease, end, now).await? {
             return Ok(());
         }
-        if let Some(reason) = damage {
+        if let Some(reason) = damage.filter(|_| !order.package_id.is_empty()) {
             fixity::damage(&mut transaction, &order.package_id, &reason, now).await?;
         }
         let settings = &installation.settings;
@@ -318,7 +323,7 @@ impl Worker {
 fn outcome(result: &Result<(), StepError>, may_repeat: bool) -> StepOutcome {
     match result {
         Ok(()) => StepOutcome::Done,
-        Err(StepError::Away(_)) => StepOutcome::Later,
+        Err(StepError::Away(_) | StepError::Unreachable(_)) => StepOutcome::Later,
         Err(StepError::Passing(_)) if may_repeat => StepOutcome::Later,
         Err(StepError::Passing(_) | StepError::Final { .. }) => StepOutcome::Dead,
         Err(StepError::Stopped | StepError::Archived) => StepOutcome::HandedBack,

@@ -33,6 +33,7 @@ pub use error::{Error, Result};
 pub use inventory::{Inventory, User, Version, VersionFile, VersionRecord};
 pub use layout::Layout;
 pub use object::{Lengths, Object, VerifiedReader};
+pub use path::check_logical;
 pub use problem::{Code, Problem};
 pub use purge::{Purge, Purged, Selection};
 pub use recover::{Outcome, Recovered};

@@ -11,7 +11,7 @@ const NAME_BYTES: usize = 255;
 const CONTENT_BYTES: usize = 768;
 
 /// Says why a logical path is refused (OCFL 1.1 section 3.5.3.1, and no control characters).
-pub(crate) fn check_logical(path: &str) -> Result<(), &'static str> {
+pub fn check_logical(path: &str) -> Result<(), &'static str> {
     if path.is_empty() {
         return Err("is empty");
     }

@@ -301,6 +301,21 @@ impl Draft<'_> {
         added.map(|added| added.file)
     }
 
+    /// Adds a file whose bytes the object has already, in whatever version, by their content digest: nothing is read.
+    /// `false` when it has none with that digest; nothing is added then.
+    pub fn keep(&self, logical_path: &str, digest: &Digest) -> Result<bool> {
+        if self.base_content(digest).is_none() {
+            return Ok(false);
+        }
+        self.files().insert(logical_path, *digest)?;
+        Ok(true)
+    }
+
+    /// Makes what was added so far durable: from here another run of the session goes on.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.files().journal.flush().map_err(Error::io(self.directory.display().to_string()))
+    }
+
     /// Removes a file from the version; whether it was there. Its bytes stay in earlier versions.
     pub fn remove(&self, logical_path: &str) -> bool {
         self.files().state.remove(logical_path).is_some()

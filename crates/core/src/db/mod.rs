@@ -14,7 +14,7 @@
 //! of their keys (packages: of their locations):
 //!
 //! shares, contracts, clients, client keys, orders, steps, packages, identifiers, ingests, deliveries, recalls, area
-//! files, submissions, webhooks, notices, mails
+//! files, submissions, deposits, gateways, webhooks, notices, mails
 //!
 //! A queue is taken from with [`Statement::skipping_locked`], which waits for nobody. Where the server finds a deadlock all
 //! the same, the error is one that [`DatabaseError::is_busy`] calls passing.
@@ -29,8 +29,10 @@ pub mod claims;
 pub mod client_keys;
 pub mod contracts;
 pub mod deliveries;
+pub mod deposits;
 pub mod events;
 pub(crate) mod figures;
+pub mod gateways;
 pub mod identifiers;
 pub mod ingests;
 pub mod installation;

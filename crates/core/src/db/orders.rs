@@ -3,6 +3,7 @@
 use crate::db::packages::{IDS_AT_A_TIME, any_of};
 use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
 use crate::named::named;
+pub use crate::order::OrderKind;
 use crate::order::OrderState;
 use crate::time::Timestamp;
 
@@ -11,6 +12,8 @@ use crate::time::Timestamp;
 pub struct Order {
     /// Its identifier.
     pub id: String,
+    /// What is asked for.
+    pub kind: OrderKind,
     /// The language of the contract in which it was asked for, such as `dps`.
     pub dialect: String,
     /// The contract of the package.
@@ -19,11 +22,12 @@ pub struct Order {
     pub client_id: String,
     /// Whether the client's grants are Dipper's own records.
     pub client_stored: bool,
-    /// The package.
+    /// The package; of a deposit the one that it will be. Empty where an order concerns several.
     pub package_id: String,
-    /// The depositor's name for the package.
+    /// The depositor's name for the package. Empty where an order concerns several.
     pub object_id: String,
-    /// Which version of it: the newest at the time of the order, unless another one was chosen.
+    /// Which version of it: the newest at the time of the order, unless another one was chosen; 0 of a deposit, and
+    /// where an order concerns several packages.
     pub version: u32,
     /// What of the package is delivered.
     pub view: View,
@@ -31,7 +35,7 @@ pub struct Order {
     pub channel: Channel,
     /// The file name under which it will lie in the area of the contract, if it is delivered there.
     pub area_name: Option<String>,
-    /// The sizes of the files, added up.
+    /// The sizes of the files, added up, as far as they are known.
     pub size_bytes: u64,
     /// Where it stands.
     pub state: OrderState,
@@ -71,7 +75,7 @@ pub enum View {
 
 named!(View, "view of a package": Version => "version", Surface => "surface");
 
-/// Why an order ended without a delivery, in words that its client may read.
+/// Why an order did not come to its good end, in words that its client may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The kind of reason.
@@ -95,6 +99,10 @@ pub enum FailureCode {
     Cancelled,
     /// The contract's area has no room for it.
     AreaFull,
+    /// The depositor's gateway does not give what it should, or nothing at all.
+    Gateway,
+    /// What was fetched is not what was promised, or is at odds with what is stored.
+    Mismatch,
 }
 
 named!(
@@ -105,11 +113,15 @@ named!(
     NotAllowed => "not_allowed",
     Cancelled => "cancelled",
     AreaFull => "area_full",
+    Gateway => "gateway",
+    Mismatch => "mismatch",
 );
 
 /// Which orders a list holds.
 #[derive(Clone, Debug, Default)]
 pub struct OrderFilter {
+    /// Of this kind alone.
+    pub kind: OrderKind,
     /// Of one contract alone.
     pub contract_id: Option<String>,
     /// Of one package alone.
@@ -124,13 +136,12 @@ pub struct OrderFilter {
     pub limit: u32,
 }
 
-const KIND_DISSEMINATION: &str = "dissemination";
-const COLUMNS: &str = "id, dialect, contract_id, client_id, client_stored, package_id, object_id, version, size_bytes, \
+const COLUMNS: &str = "id, kind, dialect, contract_id, client_id, client_stored, package_id, object_id, version, size_bytes, \
                        state, priority, rank, created, updated, delivered, failure_code, failure_message, \
                        channel, view, area_name";
 
-/// Writes a new order. An unfinished one makes it a duplicate: by link, of the same client for the same package; in an
-/// area, of anybody for the same content.
+/// Writes a new order. An unfinished one makes a dissemination a duplicate: by link, of the same client for the same
+/// package; in an area, of anybody for the same content.
 pub async fn insert(transaction: &mut Transaction, order: &Order) -> Result<(), DatabaseError> {
     let insert = "INSERT INTO orders (id, kind, dialect, contract_id, client_id, client_stored, package_id, object_id,
                       version, size_bytes, state, finished, priority, rank, created, updated, channel, view,
@@ -138,7 +149,7 @@ pub async fn insert(transaction: &mut Transaction, order: &Order) -> Result<(), 
                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
     let statement = sql(insert)
         .bind(&order.id)
-        .bind(KIND_DISSEMINATION)
+        .bind(order.kind.name())
         .bind(&order.dialect)
         .bind(&order.contract_id)
         .bind(&order.client_id)
@@ -186,20 +197,21 @@ pub async fn get_locked(transaction: &mut Transaction, id: &str) -> Result<Optio
     transaction.row(by_id(id).locking()).await?.as_ref().map(order).transpose()
 }
 
-/// The unfinished order that makes this one a duplicate, if there is one.
+/// The unfinished order that makes this dissemination a duplicate, if there is one.
 pub async fn unfinished(database: &Database, wanted: &Order) -> Result<Option<Order>, DatabaseError> {
     let query = match wanted.channel {
         Channel::Link => {
             let text = format!(
                 "SELECT {COLUMNS} FROM orders
-                 WHERE client_id = $1 AND package_id = $2 AND kind = $3 AND finished = 0 AND channel = 'link'"
+                 WHERE client_id = $1 AND package_id = $2 AND kind = 'dissemination' AND finished = 0 AND channel = 'link'"
             );
-            Statement::assembled(text).bind(&wanted.client_id).bind(&wanted.package_id).bind(KIND_DISSEMINATION)
+            Statement::assembled(text).bind(&wanted.client_id).bind(&wanted.package_id)
         }
         Channel::Area => {
             let text = format!(
                 "SELECT {COLUMNS} FROM orders
-                 WHERE package_id = $1 AND version = $2 AND view = $3 AND finished = 0 AND channel = 'area'"
+                 WHERE package_id = $1 AND version = $2 AND view = $3 AND kind = 'dissemination' AND finished = 0
+                     AND channel = 'area'"
             );
             Statement::assembled(text).bind(&wanted.package_id).bind(wanted.version).bind(wanted.view.name())
         }
@@ -207,7 +219,7 @@ pub async fn unfinished(database: &Database, wanted: &Order) -> Result<Option<Or
     database.row(query).await?.as_ref().map(order).transpose()
 }
 
-/// What is to be told of some packages: orders that are under way, and of each channel the last one that failed, unless a
+/// What is to be told of the dissemination of some packages: orders that are under way, and of each channel the last one that failed, unless a
 /// later one was delivered. Sorted by identifier.
 pub async fn work(database: &Database, package_ids: &[&str]) -> Result<Vec<Order>, DatabaseError> {
     let mut found = Vec::new();
@@ -215,11 +227,12 @@ pub async fn work(database: &Database, package_ids: &[&str]) -> Result<Vec<Order
         let mut values = Vec::with_capacity(some.len());
         let chosen = any_of("package_id", some, &mut values);
         let text = format!(
-            "SELECT {COLUMNS} FROM orders WHERE finished = 0{chosen}
+            "SELECT {COLUMNS} FROM orders WHERE finished = 0 AND kind = 'dissemination'{chosen}
              UNION ALL
-             SELECT {COLUMNS} FROM orders WHERE state = 'failed'{chosen}
+             SELECT {COLUMNS} FROM orders WHERE state = 'failed' AND kind = 'dissemination'{chosen}
                  AND NOT EXISTS (SELECT 1 FROM orders later
                                  WHERE later.package_id = orders.package_id AND later.id > orders.id
+                                     AND later.kind = orders.kind
                                      AND later.channel = orders.channel AND later.state IN ('failed', 'delivered'))
              ORDER BY id"
         );
@@ -242,6 +255,7 @@ pub async fn list(
     text.push_str(&any_of("contract_id", contract_ids, &mut values));
     let equal =
         [("contract_id", &filter.contract_id), ("package_id", &filter.package_id), ("dialect", &filter.dialect)];
+    text.push_str(&any_of("kind", &[filter.kind.name()], &mut values));
     for (column, wanted) in equal {
         if let Some(wanted) = wanted {
             text.push_str(&any_of(column, &[wanted.as_str()], &mut values));
@@ -260,17 +274,25 @@ pub async fn list(
     database.rows(statement).await?.iter().map(order).collect()
 }
 
+/// The columns of an order, where they are read together with those of other tables.
+pub(super) fn columns() -> String {
+    let columns: Vec<String> = COLUMNS.split(", ").map(|column| format!("orders.{}", column.trim())).collect();
+    columns.join(", ")
+}
+
 fn by_id(id: &str) -> Statement {
     Statement::assembled(format!("SELECT {COLUMNS} FROM orders WHERE id = $1")).bind(id)
 }
 
-fn order(row: &Row) -> Result<Order, DatabaseError> {
+/// The order in a row.
+pub(super) fn order(row: &Row) -> Result<Order, DatabaseError> {
     let failure = match row.text_or_null("failure_code")? {
         Some(_) => Some(Failure { code: row.parse("failure_code")?, message: row.text("failure_message")? }),
         None => None,
     };
     Ok(Order {
         id: row.text("id")?,
+        kind: row.parse("kind")?,
         dialect: row.text("dialect")?,
         contract_id: row.text("contract_id")?,
         client_id: row.text("client_id")?,

@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 11] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 12] = [
     (
         1,
         "catalogue",
@@ -75,6 +75,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 11] = [
         "submissions",
         include_str!("../../migrations/sqlite/0011_submissions.sql"),
         include_str!("../../migrations/postgres/0011_submissions.sql"),
+    ),
+    (
+        12,
+        "order kinds",
+        include_str!("../../migrations/sqlite/0012_order_kinds.sql"),
+        include_str!("../../migrations/postgres/0012_order_kinds.sql"),
     ),
 ];
 

@@ -19,16 +19,30 @@ pub enum StepKind {
     Recall,
     /// Verifies the package and publishes the delivery.
     Prepare,
+    /// Fetches the files of a deposit from their gateway, and stores them.
+    Pull,
+    /// Reads and checks what is to be restored.
+    Check,
+    /// Removes content.
+    Delete,
 }
 
-named!(StepKind, "kind of step": Admit => "admit", Recall => "recall", Prepare => "prepare");
+named!(
+    StepKind, "kind of step":
+    Admit => "admit",
+    Recall => "recall",
+    Prepare => "prepare",
+    Pull => "pull",
+    Check => "check",
+    Delete => "delete",
+);
 
 impl StepKind {
-    /// Whether it reads the content of the package, and so costs by its size.
+    /// Whether it reads the content of the order, and so costs by its size.
     pub fn reads_content(self) -> bool {
         match self {
-            StepKind::Admit | StepKind::Recall => false,
-            StepKind::Prepare => true,
+            StepKind::Admit | StepKind::Recall | StepKind::Delete => false,
+            StepKind::Prepare | StepKind::Pull | StepKind::Check => true,
         }
     }
 }
@@ -205,6 +219,27 @@ pub async fn hasten(
                                    AND order_id IN (SELECT id FROM orders WHERE package_id = $3 AND finished = 0)
                                ORDER BY id /* lock */)";
     transaction.execute(sql(update).bind(now).bind(kind.name()).bind(package_id).skipping_locked()).await
+}
+
+/// Has the waiting steps of a kind tried now that belong to a contract.
+pub async fn hasten_contract(
+    transaction: &mut Transaction,
+    kind: StepKind,
+    contract_id: &str,
+    now: Timestamp,
+) -> Result<u64, DatabaseError> {
+    let update = "UPDATE steps SET run_after = $1
+                  WHERE id IN (SELECT id FROM steps WHERE state = 'waiting' AND run_after > $1 AND kind = $2
+                                   AND contract_id = $3
+                               ORDER BY id /* lock */)";
+    transaction.execute(sql(update).bind(now).bind(kind.name()).bind(contract_id).skipping_locked()).await
+}
+
+/// How many steps of a kind and contract are being worked on.
+pub async fn held_of_contract(database: &Database, kind: StepKind, contract_id: &str) -> Result<u64, DatabaseError> {
+    let query = "SELECT COUNT(*) AS n FROM steps WHERE state = 'leased' AND contract_id = $1 AND kind = $2";
+    let row = database.row(sql(query).bind(contract_id).bind(kind.name())).await?;
+    row.map_or(Ok(0), |row| row.count("n"))
 }
 
 /// How many steps are in each state that is not done.

@@ -2,7 +2,7 @@
 
 use crate::caller::Caller;
 use crate::db::events::Event;
-use crate::db::orders::{Channel, Order, View};
+use crate::db::orders::{Channel, Order, OrderKind, View};
 use crate::db::packages::{Package, PackageState, Version};
 use crate::db::{area_files, events, packages};
 use crate::ids;
@@ -42,6 +42,7 @@ impl Intake {
         let now = self.installation.clock.now();
         let order = Order {
             id: ids::new_id(),
+            kind: OrderKind::Dissemination,
             dialect: command.dialect.to_owned(),
             client_id: caller.client_id.clone(),
             client_stored: caller.stored,

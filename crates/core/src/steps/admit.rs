@@ -1,7 +1,7 @@
 //! Takes a received order into the queue. What may lie in an archive class is recalled from here on, while the order waits
 //! for its turn.
 
-use crate::db::orders;
+use crate::db::orders::{self, OrderKind};
 use crate::db::steps::{self, Lease, StepEnd, StepKind};
 use crate::installation::Installation;
 use crate::order::{Signal, Transition};
@@ -21,7 +21,13 @@ pub(super) async fn run(installation: &Installation, lease: &Lease) -> Result<()
     let step = progress::advance(&mut transaction, &mut order, Signal::Admitted, None, now, settings).await?;
     if let Transition::To(_) = step {
         let is_cold = installation.archive.storage().has_archive_classes();
-        let next = if is_cold { StepKind::Recall } else { StepKind::Prepare };
+        let next = match order.kind {
+            OrderKind::Dissemination if is_cold => StepKind::Recall,
+            OrderKind::Dissemination => StepKind::Prepare,
+            OrderKind::Deposit => StepKind::Pull,
+            OrderKind::Restore => StepKind::Check,
+            OrderKind::Deletion => StepKind::Delete,
+        };
         steps::insert(&mut transaction, &order, next, settings.ageing, now).await?;
     }
     transaction.commit().await?;

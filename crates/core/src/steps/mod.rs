@@ -5,6 +5,7 @@ mod admit;
 mod destination;
 mod insist;
 mod prepare;
+pub(crate) mod pull;
 mod recall;
 
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(crate) enum StepError {
     Passing(String),
     /// Something that the step needs is away. It is tried again until that is back, however often.
     Away(String),
+    /// As [`StepError::Away`], of a partner that may stay away for long.
+    Unreachable(String),
     /// It will not: the order ends with this signal and reason, and the package is marked if it is damaged.
     Final { signal: Signal, failure: Failure, damage: Option<String> },
     /// Content that is needed is in an archive class, and must be recalled first.
@@ -61,5 +64,9 @@ pub(crate) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
             Err(StepError::Archived) => recall::begin_again(installation, lease).await,
             done => done,
         },
+        StepKind::Pull => pull::run(installation, lease, hold).await,
+        StepKind::Check | StepKind::Delete => {
+            Err(StepError::Passing(format!("this program has no {} steps", lease.kind)))
+        }
     }
 }

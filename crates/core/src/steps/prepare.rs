@@ -127,7 +127,12 @@ pub(super) async fn still_allowed(
 }
 
 /// Moves the order under the lease, in a transaction of its own: a client that polls sees where it stands.
-async fn advance(installation: &Installation, lease: &Lease, hold: &Hold, signal: Signal) -> Result<(), StepError> {
+pub(super) async fn advance(
+    installation: &Installation,
+    lease: &Lease,
+    hold: &Hold,
+    signal: Signal,
+) -> Result<(), StepError> {
     let mut insistence = Insistence::new(installation, hold);
     while let Err(failed) = try_to_advance(installation, lease, signal).await {
         insistence.wait(failed).await?;

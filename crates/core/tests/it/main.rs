@@ -37,6 +37,9 @@ mod on_sqlite {
     mod bench;
     mod bucket;
     mod cold;
+    mod deposit;
+    mod deposit_process;
+    mod gateway;
     mod identifiers;
     mod incoming;
     mod incoming_lists;
@@ -59,6 +62,9 @@ mod on_postgres {
     mod bench;
     mod bucket;
     mod cold;
+    mod deposit;
+    mod deposit_process;
+    mod gateway;
     mod identifiers;
     mod incoming;
     mod incoming_lists;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dipper_core::db::claims::{self, Claim, Claimed};
-use dipper_core::db::orders::{Channel, Order, View};
+use dipper_core::db::orders::{Channel, Order, OrderKind, View};
 use dipper_core::db::steps::{self, Lease, StepEnd, StepKind};
 use dipper_core::db::{Database, Statement, sql};
 use dipper_core::ids;
@@ -23,6 +23,7 @@ async fn ready(bench: &Bench, contract_id: &str, rank: i64, size_bytes: u64) -> 
     let now = bench.clock.now();
     let order = Order {
         id: ids::new_id(),
+        kind: OrderKind::Dissemination,
         dialect: "test".to_owned(),
         contract_id: contract_id.to_owned(),
         client_id: ids::new_id(),

@@ -71,7 +71,8 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             AdministrationError::Identifier { .. }
             | AdministrationError::Address { .. }
             | AdministrationError::Egress(_)
-            | AdministrationError::Mail(_) => Some(Exit::Usage),
+            | AdministrationError::Mail(_)
+            | AdministrationError::Gateway(_) => Some(Exit::Usage),
             AdministrationError::Exists { .. } => Some(Exit::Conflict),
             AdministrationError::Unknown { .. } => Some(Exit::NotFound),
             AdministrationError::Database(error) if error.is_busy() || error.is_full() => Some(Exit::Again),

@@ -11,6 +11,7 @@ mod config;
 mod contract;
 mod demo;
 mod exit;
+mod gateway;
 mod index;
 mod ingest;
 mod interrupt;
@@ -73,6 +74,8 @@ enum Command {
     Client(client::ClientArguments),
     /// Add webhooks, and look at what was sent to them
     Webhook(webhook::WebhookArguments),
+    /// Set and show where the files of a contract's deposits are fetched from
+    Gateway(gateway::GatewayArguments),
     /// Find packages
     Package(package::PackageArguments),
     /// Show what was handed in through incoming directories, and what became of it
@@ -135,6 +138,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Contract(arguments) => contract::run(arguments, output).await,
         Command::Client(arguments) => client::run(arguments, output).await,
         Command::Webhook(arguments) => webhook::run(arguments, output).await,
+        Command::Gateway(arguments) => gateway::run(arguments, output).await,
         Command::Package(arguments) => package::run(arguments, output).await,
         Command::Submission(arguments) => submission::run(arguments, output).await,
         Command::Events(arguments) => look::events(arguments, output).await,

@@ -22,6 +22,7 @@ impl Settings {
         self.check_archive(&mut found);
         self.check_store(&mut found);
         self.check_share(&mut found);
+        self.check_deposit(&mut found);
         found.0.extend(self.mail.core().err());
         self.check_names(&mut found);
         self.check_packages(&mut found);
@@ -153,6 +154,18 @@ impl Settings {
             "delivery.link_hours",
             "must be at most 168 with delivery.store: links into S3 last seven days. Or set delivery.store_links",
         );
+    }
+
+    fn check_deposit(&self, found: &mut Found) {
+        let deposit = &self.deposit;
+        found.range("deposit.at_once", deposit.at_once.into(), 1, 256);
+        found.range("deposit.timeout_seconds", deposit.timeout_seconds, 1, 3600);
+        found.range("deposit.min_bytes_per_second", deposit.min_bytes_per_second, 0, 1 << 30);
+        found.range("deposit.max_file_bytes", deposit.max_file_bytes, 1, i64::MAX as u64);
+        found.range("deposit.max_redirects", deposit.max_redirects.into(), 0, 20);
+        found.range("deposit.attempts", deposit.attempts.into(), 1, 100);
+        found.range("deposit.pause_seconds", deposit.pause_seconds, 1, 86_400);
+        found.range("deposit.give_up_hours", deposit.give_up_hours, 1, 24 * 365);
     }
 
     fn check_share(&self, found: &mut Found) {

@@ -7,7 +7,7 @@ use dipper_archive::digest::Algorithm;
 use dipper_archive::ocfl::layout::{HashedTuples, Layout};
 use dipper_core::db::Server;
 use dipper_core::installation::Places;
-use dipper_core::settings::{AreaSettings, RecallSettings};
+use dipper_core::settings::{AreaSettings, DepositSettings, RecallSettings};
 use dipper_core::share::Shares;
 
 use super::{Checksum, ConfigError, Problem, Settings, Split, StoreLinks};
@@ -103,6 +103,7 @@ impl Settings {
             max_bytes_in_flight: self.worker.max_bytes_in_flight,
             shares: self.shares(),
             recall: self.recall(),
+            deposit: self.deposit(),
             ageing: Duration::from_secs(self.worker.ageing_seconds),
             lease: Duration::from_secs(self.worker.lease_seconds),
             heartbeat: Duration::from_secs(self.worker.heartbeat_seconds),
@@ -134,6 +135,21 @@ impl Settings {
 }
 
 impl Settings {
+    fn deposit(&self) -> DepositSettings {
+        let deposit = &self.deposit;
+        DepositSettings {
+            at_once: usize::try_from(deposit.at_once).unwrap_or(1),
+            timeout: Duration::from_secs(deposit.timeout_seconds),
+            min_bytes_per_second: deposit.min_bytes_per_second,
+            max_file_bytes: deposit.max_file_bytes,
+            max_redirects: usize::try_from(deposit.max_redirects).unwrap_or(0),
+            attempts: deposit.attempts.into(),
+            pause: Duration::from_secs(deposit.pause_seconds),
+            give_up: Duration::from_secs(deposit.give_up_hours.saturating_mul(3600)),
+            ..DepositSettings::default()
+        }
+    }
+
     fn recall(&self) -> RecallSettings {
         let recall = &self.recall;
         let link_days = self.delivery.link_hours.div_ceil(24) + 1;

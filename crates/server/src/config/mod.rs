@@ -49,6 +49,8 @@ pub struct Settings {
     pub share: ShareSettings,
     /// Content in archive classes.
     pub recall: RecallSettings,
+    /// How the files of deposits are fetched.
+    pub deposit: DepositSettings,
     /// The names of packages.
     pub identifiers: IdentifierSettings,
     /// The areas of contracts.
@@ -224,6 +226,28 @@ pub struct RecallSettings {
     /// How often a recall is looked at.
     pub poll_minutes: u64,
     /// How long a recall may take.
+    pub give_up_hours: u64,
+}
+
+/// How the files of deposits are fetched.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DepositSettings {
+    /// Files that are fetched at a time from one gateway.
+    pub at_once: u32,
+    /// How long a gateway may take to answer, and send nothing.
+    pub timeout_seconds: u64,
+    /// What has to come in a second, over a minute.
+    pub min_bytes_per_second: u64,
+    /// The longest file whose length was not declared.
+    pub max_file_bytes: u64,
+    /// How many redirects are followed.
+    pub max_redirects: u32,
+    /// How often a file is asked for.
+    pub attempts: u32,
+    /// How long a deposit waits whose gateway is away.
+    pub pause_seconds: u64,
+    /// How long it is tried.
     pub give_up_hours: u64,
 }
 

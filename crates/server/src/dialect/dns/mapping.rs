@@ -107,6 +107,13 @@ fn retrieval(package: &Package, order: &Order) -> Option<Entry> {
             entry(Kind::QueueEntry, package, in_progress_error(number), number, reason)
         }
         OrderState::Delivered => return None,
+        // Orders of other kinds.
+        OrderState::Held
+        | OrderState::Pulling
+        | OrderState::Storing
+        | OrderState::Deleting
+        | OrderState::Stored
+        | OrderState::Deleted => return None,
     };
     Some(entry)
 }
@@ -115,7 +122,7 @@ fn retrieval(package: &Package, order: &Order) -> Option<Entry> {
 fn failed_at(code: FailureCode) -> u16 {
     match code {
         FailureCode::NotPreserved | FailureCode::NotAllowed | FailureCode::Cancelled => QUEUED,
-        FailureCode::Fixity | FailureCode::System => PACKING,
+        FailureCode::Fixity | FailureCode::System | FailureCode::Gateway | FailureCode::Mismatch => PACKING,
         FailureCode::AreaFull => DELIVERING,
     }
 }
@@ -159,7 +166,7 @@ fn entry(kind: Kind, package: &Package, status: String, status_int: u16, descrip
 
 #[cfg(test)]
 mod tests {
-    use dipper_core::db::orders::{Failure, View};
+    use dipper_core::db::orders::{Failure, OrderKind, View};
     use dipper_core::time::Timestamp;
 
     use super::*;
@@ -187,6 +194,7 @@ mod tests {
     fn order(state: OrderState, failure: Option<FailureCode>) -> Order {
         Order {
             id: "1".to_owned(),
+            kind: OrderKind::Dissemination,
             dialect: "dns".to_owned(),
             client_id: "hbzadmin".to_owned(),
             client_stored: true,

@@ -6,7 +6,7 @@ use dipper_core::db::deliveries::{Delivery, DeliveryFile};
 use dipper_core::db::orders::{Failure, FailureCode};
 use dipper_core::db::packages::{Package, PackageState};
 use dipper_core::intake::OrderView;
-use dipper_core::order::OrderState;
+use dipper_core::order::{OrderKind, OrderState};
 
 use super::wire::{Archive, ArchiveStatus, DeliveredFile, Dissemination, ErrorBody, Status};
 use crate::config::PriorityOrder;
@@ -80,7 +80,8 @@ fn checksum_name(algorithm: Algorithm) -> &'static str {
 fn error(failure: Failure) -> ErrorBody {
     let code = match failure.code {
         FailureCode::Fixity => "FIXITY_CHECK_FAILED",
-        FailureCode::System => "INTERNAL_ERROR",
+        // The last two are those of other kinds of orders.
+        FailureCode::System | FailureCode::Gateway | FailureCode::Mismatch => "INTERNAL_ERROR",
         FailureCode::NotPreserved => "ARCHIVE_NOT_PRESERVED",
         FailureCode::NotAllowed => "ACCESS_DENIED",
         FailureCode::Cancelled => "CANCELLED",
@@ -93,11 +94,12 @@ fn error(failure: Failure) -> ErrorBody {
 pub(super) fn status(state: OrderState) -> Status {
     match state {
         OrderState::Received => Status::Received,
-        OrderState::Queued => Status::Queued,
+        // Orders of other kinds, which this contract never shows, are put beside what they are like.
+        OrderState::Queued | OrderState::Held | OrderState::Pulling => Status::Queued,
         OrderState::Recalling => Status::DownloadingFromRepository,
         OrderState::Verifying => Status::FixityCheck,
-        OrderState::Delivering => Status::UploadingToS3,
-        OrderState::Delivered => Status::Disseminated,
+        OrderState::Delivering | OrderState::Storing | OrderState::Deleting => Status::UploadingToS3,
+        OrderState::Delivered | OrderState::Stored | OrderState::Deleted => Status::Disseminated,
         OrderState::Failed => Status::Failed,
         OrderState::Rejected | OrderState::Cancelled => Status::Rejected,
     }
@@ -108,7 +110,7 @@ pub(super) fn states(words: &str) -> Result<Vec<OrderState>, Refusal> {
     let mut states = Vec::new();
     for word in words.split(',').map(str::trim) {
         let before = states.len();
-        states.extend(OrderState::ALL.iter().copied().filter(|state| word_of(status(*state)) == word));
+        states.extend(OrderKind::Dissemination.states().filter(|state| word_of(status(*state)) == word));
         if states.len() == before {
             let message = format!("the parameter `status` holds {word:?}, which is no status of a dissemination");
             return Err(Refusal::bad_request(message));
@@ -149,7 +151,7 @@ mod tests {
 
     #[test]
     fn every_state_has_the_word_of_the_contract() {
-        let words: Vec<_> = OrderState::ALL.iter().map(|state| word_of(status(*state))).collect();
+        let words: Vec<_> = OrderKind::Dissemination.states().map(|state| word_of(status(state))).collect();
         assert_eq!(
             words,
             [

@@ -19,7 +19,14 @@ impl NoticeRenderer for Renderer {
             | OrderState::Queued
             | OrderState::Recalling
             | OrderState::Verifying
-            | OrderState::Delivering => return None,
+            | OrderState::Delivering
+            // Orders of other kinds.
+            | OrderState::Held
+            | OrderState::Pulling
+            | OrderState::Storing
+            | OrderState::Deleting
+            | OrderState::Stored
+            | OrderState::Deleted => return None,
         };
         let body = NoticeBody {
             r#type: kind,

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderName, StatusCode};
-use dipper_core::db::orders::OrderFilter;
+use dipper_core::db::orders::{OrderFilter, OrderKind};
 use dipper_core::intake::{IntakeError, OrderDissemination, OrderView, PackageFilter};
 
 use super::errors::{archive_unknown, dissemination_unknown, refusal};
@@ -112,6 +112,7 @@ pub(super) async fn dissemination_list(
 ) -> Result<Json<DisseminationPage>, Refusal> {
     let limit = limit(&query)?;
     let filter = OrderFilter {
+        kind: OrderKind::Dissemination,
         contract_id: query.one("contractId")?.map(str::to_owned),
         package_id: query.one("archiveId")?.map(str::to_owned),
         states: query.one("status")?.map(mapping::states).transpose()?,
