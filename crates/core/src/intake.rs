@@ -217,7 +217,10 @@ impl Intake {
     /// An order that the caller may see.
     pub async fn order_get(&self, caller: &Caller, id: &str) -> Result<OrderView, IntakeError> {
         let order = self.order_readable(caller, id).await?;
-        let delivery = deliveries::of_order(&self.installation.database, id).await?;
+        let delivery = match order.delivered {
+            Some(_) => deliveries::of_order(&self.installation.database, id).await?,
+            None => None,
+        };
         let area_file = match order.channel {
             Channel::Link => None,
             Channel::Area => area_files::of_orders(&self.installation.database, &[id]).await?.pop(),

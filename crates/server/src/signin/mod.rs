@@ -11,6 +11,7 @@ pub mod password;
 mod permit;
 mod roles;
 mod throttle;
+mod verified;
 mod verifier;
 
 pub use basic::BasicPermit;

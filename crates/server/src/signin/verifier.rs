@@ -13,6 +13,7 @@ use super::issuer::Issuer;
 use super::jwks::{KeysUnavailable, RemoteKeys};
 use super::keys::{KeySet, SelectError, accepted};
 use super::roles;
+use super::verified::{Validity, Verified, VerifiedTokens};
 
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
@@ -50,18 +51,22 @@ pub enum TokenError {
 pub struct TokenVerifier {
     expectations: Expectations,
     source: KeySource,
+    verified: VerifiedTokens,
 }
 
 impl TokenVerifier {
     /// A verifier for the tokens of one issuer.
     pub fn new(expectations: Expectations, source: KeySource) -> TokenVerifier {
-        TokenVerifier { expectations, source }
+        TokenVerifier { expectations, source, verified: VerifiedTokens::default() }
     }
 
     /// Says who sent a token, if everything about the token is right.
     pub async fn verify(&self, token: &str) -> Result<Caller, TokenError> {
         let header = Header::read(token)?;
         let mut keys = self.keys().await?;
+        if let Some(Verified { caller, validity, .. }) = self.verified.find(token, &keys) {
+            return validity.check(now_seconds()).map(|()| caller);
+        }
         if keys.select(header.key_id.as_deref(), header.algorithm).err() == Some(SelectError::UnknownKey) {
             keys = self.keys_again().await?;
         }
@@ -80,9 +85,10 @@ impl TokenVerifier {
         let claims = jsonwebtoken::decode::<Value>(token, key, &signature)
             .map_err(|_| TokenError::Invalid("the token's signature is wrong"))?
             .claims;
-        self.expectations.check(&claims, now_seconds())?;
+        let validity = self.expectations.check(&claims, now_seconds())?;
         let mut caller = self.caller(&claims)?;
         caller.stored = matches!(self.source, KeySource::Embedded(_));
+        self.verified.remember(token, Verified { caller: caller.clone(), keys, validity });
         Ok(caller)
     }
 
@@ -118,7 +124,8 @@ impl TokenVerifier {
 }
 
 impl Expectations {
-    fn check(&self, claims: &Value, now: u64) -> Result<(), TokenError> {
+    /// Whether a token with these claims may be used now, and until when.
+    fn check(&self, claims: &Value, now: u64) -> Result<Validity, TokenError> {
         let invalid = |reason| Err(TokenError::Invalid(reason));
         let time = |name: &str| match claims.get(name) {
             None => Ok(None),
@@ -136,16 +143,13 @@ impl Expectations {
         {
             return invalid("the token is for another audience");
         }
-        let (now, skew) = (now as f64, self.skew_seconds as f64);
-        match time("exp")? {
-            None => return invalid("the token has no time of expiry (exp)"),
-            Some(expires) if expires + skew <= now => return invalid("the token has expired"),
-            Some(_) => {}
-        }
-        match time("nbf")? {
-            Some(begins) if begins > now + skew => invalid("the token is not valid yet"),
-            _ => Ok(()),
-        }
+        let skew = self.skew_seconds as f64;
+        let Some(expires) = time("exp")? else {
+            return invalid("the token has no time of expiry (exp)");
+        };
+        let begins = time("nbf")?.unwrap_or(0.0);
+        let validity = Validity { begins: begins - skew, expires: expires + skew };
+        validity.check(now).map(|()| validity)
     }
 }
 
