@@ -27,6 +27,7 @@ mod cli_fetch;
 mod cli_remote;
 mod cli_support;
 mod cold;
+mod contractor_day;
 mod crash;
 mod dashboards;
 mod dependencies;
