@@ -9,6 +9,7 @@ mod surface;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
+use dipper_archive::digest::{Algorithm, Digest};
 use dipper_archive::ocfl::{self, Inventory, Lengths, Object, StorageRoot, VersionFile};
 use dipper_archive::package::{Content, Form, Layout, LayoutError};
 
@@ -64,6 +65,26 @@ impl<'a> Assembly<'a> {
         let object = root.object_at(&package.location)?;
         let inventory = object.inventory_of(version)?;
         Ok(Assembly { package, version, object, inventory, lengths: OnceLock::new() })
+    }
+
+    /// Whether nothing is stored of the package that a delivery does not need.
+    pub fn is_everything(&self, view: View) -> bool {
+        let read = content_paths(&self.inventory, self.version, view);
+        self.object.inventory().manifest().all(|(_, path)| read.contains(path))
+    }
+
+    /// The root inventory's digest, which stands for the whole package as it is now.
+    pub fn digest(&self) -> (Algorithm, Digest) {
+        (self.object.inventory().algorithm(), *self.object.inventory_digest())
+    }
+
+    /// How many files a delivery holds.
+    pub fn file_count(&self, view: View) -> u64 {
+        let count = match view {
+            View::Version => self.inventory.files(self.version).len(),
+            View::Surface => surface::of(&self.inventory, self.version).len(),
+        };
+        count as u64
     }
 
     /// The parts into which it is delivered.

@@ -1,11 +1,53 @@
-//! What fixity checks find, on record.
+//! What fixity checks find, on record: with the package, among the events, and in the audit log.
 
+use dipper_archive::digest::{Algorithm, Digest};
+
+use crate::audit::{self, AuditEntry, AuditFile, AuditKind};
 use crate::db::events::Event;
-use crate::db::packages::PackageState;
+use crate::db::packages::{Package, PackageState};
 use crate::db::{DatabaseError, Transaction, events, packages};
 use crate::installation::Installation;
 use crate::meter;
 use crate::time::Timestamp;
+
+/// What was read of a package in one check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What it was read for, as the audit log tells it.
+    pub occasion: String,
+    /// The version that was read; `None` when it was all of them.
+    pub version: Option<u32>,
+    /// The digest of the inventory by which it was judged.
+    pub digest: Option<(Algorithm, Digest)>,
+    /// How many files were read.
+    pub file_count: u64,
+    /// Their lengths, added up.
+    pub size_bytes: u64,
+    /// How many more there are in an archive class, which were not read.
+    pub cold_files: u64,
+    /// Whether nothing that is stored of the package was left out, but for those.
+    pub whole: bool,
+    /// Whether structure and inventories were checked too, so that a mark of damage can be lifted.
+    pub structure: bool,
+    /// The files that are damaged, as far as they are known one by one.
+    pub damaged: Vec<AuditFile>,
+}
+
+impl Check {
+    fn entry(&self, package: &Package, now: Timestamp) -> AuditEntry {
+        let entry = AuditEntry {
+            version: self.version,
+            file_count: Some(self.file_count),
+            size_bytes: Some(self.size_bytes),
+            detail: self.occasion.clone(),
+            ..AuditEntry::of(AuditKind::Fixity, package, now)
+        };
+        match &self.digest {
+            Some((algorithm, digest)) => entry.digest(*algorithm, digest),
+            None => entry,
+        }
+    }
+}
 
 /// Marks a package as damaged in a transaction of its own, with an event.
 pub async fn damage_record(installation: &Installation, package_id: &str, reason: &str) -> Result<(), DatabaseError> {
@@ -21,28 +63,65 @@ pub async fn damage(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
+    failure(transaction, package_id, reason, None, now).await
+}
+
+/// As [`damage`], found by a check of which more is known.
+pub async fn failure(
+    transaction: &mut Transaction,
+    package_id: &str,
+    reason: &str,
+    check: Option<&Check>,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
     meter::damaged();
-    let found = packages::get_locked(transaction, package_id).await?;
-    let mark = found.is_some_and(|package| matches!(package.state, PackageState::Preserved | PackageState::Missing));
-    if mark {
-        packages::state_set(transaction, package_id, PackageState::Damaged, Some(reason.to_owned()), now).await?;
+    if let Some(package) = packages::get_locked(transaction, package_id).await? {
+        if matches!(package.state, PackageState::Preserved | PackageState::Missing) {
+            let reason = Some(reason.to_owned());
+            packages::state_set(transaction, package_id, PackageState::Damaged, reason, now).await?;
+        }
+        let entry = check.map_or_else(|| AuditEntry::of(AuditKind::Fixity, &package, now), |c| c.entry(&package, now));
+        let detail = match check {
+            Some(check) => format!("{}: {reason}", check.occasion),
+            None => reason.to_owned(),
+        };
+        let files = check.map(|check| check.damaged.clone()).unwrap_or_default();
+        audit::record(transaction, AuditEntry { success: false, detail, files, ..entry });
+        if let Some(check) = check.filter(|check| check.whole) {
+            packages::checked_set(transaction, package_id, check.size_bytes, check.cold_files, now).await?;
+        }
     }
     record(transaction, package_id, false, reason, now).await
 }
 
-/// Records that all content of a package was read and matched; a mark of damage is lifted when `lift` says that the
-/// whole object was checked.
+/// Records that content of a package was read and matched. When it was all of it, a mark of damage is lifted, provided that
+/// its structure was checked as well.
 pub async fn success(
     transaction: &mut Transaction,
     package_id: &str,
-    lift: bool,
+    check: &Check,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
-    let found = packages::get_locked(transaction, package_id).await?;
-    if lift && found.is_some_and(|package| matches!(package.state, PackageState::Damaged | PackageState::Missing)) {
-        packages::state_set(transaction, package_id, PackageState::Preserved, None, now).await?;
+    if let Some(package) = packages::get_locked(transaction, package_id).await? {
+        let is_whole = check.whole && check.cold_files == 0;
+        let mut entry = check.entry(&package, now);
+        if check.cold_files > 0 {
+            entry.detail.push_str(&format!("; {} more files in an archive class were not read", check.cold_files));
+        }
+        audit::record(transaction, entry);
+        if is_whole && check.structure && matches!(package.state, PackageState::Damaged | PackageState::Missing) {
+            packages::state_set(transaction, package_id, PackageState::Preserved, None, now).await?;
+            let was = package.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let detail = format!("was {}{was}, and was found right again", package.state);
+            audit::record(transaction, AuditEntry { detail, kind: AuditKind::Repair, ..check.entry(&package, now) });
+        }
+        if check.whole {
+            packages::checked_set(transaction, package_id, check.size_bytes, check.cold_files, now).await?;
+        }
+        if is_whole {
+            packages::verified_set(transaction, package_id, now).await?;
+        }
     }
-    packages::verified_set(transaction, package_id, now).await?;
     record(transaction, package_id, true, "", now).await
 }
 

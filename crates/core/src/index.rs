@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dipper_archive::digest::{Algorithm, Digest};
 use dipper_archive::ocfl::{self, Objects};
 use tokio::sync::mpsc;
 
+use crate::audit::{self, AuditEntry, AuditKind};
 use crate::db::events::Event;
 use crate::db::identifiers::Names;
-use crate::db::packages::{Package, PackageState};
+use crate::db::packages::{Package, PackageState, Version};
 use crate::db::{DatabaseError, Transaction, contracts, events, identifiers, packages};
 use crate::identifier;
 use crate::installation::Installation;
@@ -17,6 +19,8 @@ use crate::time::Timestamp;
 
 /// How many packages are written to the catalogue at a time.
 const BATCH: usize = 200;
+/// The kind of the events of packages that were found in the storage root.
+const INDEXED: &str = "package indexed";
 
 /// What an indexing found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -174,7 +178,7 @@ async fn store(
         match found {
             Found::Package(described) => {
                 seen.insert(described.package.id.clone());
-                match put(&mut transaction, *described, "package indexed", now).await? {
+                match put(&mut transaction, *described, INDEXED, now).await? {
                     Put::Added => report.added += 1,
                     Put::Changed => report.changed += 1,
                     Put::Same => {}
@@ -238,7 +242,7 @@ pub(crate) async fn put_as(
     described: Described,
     mut event: Event,
 ) -> Result<Put, DatabaseError> {
-    let Described { mut package, versions, is_named } = described;
+    let Described { mut package, versions, is_named, digest } = described;
     let mut known = packages::get_locked(transaction, &package.id).await?;
     if known.is_none() {
         contracts::add(transaction, &package.contract_id, event.at).await?;
@@ -264,11 +268,34 @@ pub(crate) async fn put_as(
     }
     packages::put(transaction, &package, &versions).await?;
     event.package_id = Some(package.id.clone());
+    let known_head = known.as_ref().map_or(0, |known| known.head);
+    for version in versions.iter().filter(|version| version.number > known_head) {
+        audit::record(transaction, taken_in(&package, version, digest, &event));
+    }
     let source = Some(event.detail).filter(|detail| !detail.is_empty());
     let source = source.map(|source| format!(" from {source}")).unwrap_or_default();
     event.detail = format!("version {} at {}{source}", package.head, package.location);
     events::insert(transaction, &event).await?;
     Ok(if known.is_some() { Put::Changed } else { Put::Added })
+}
+
+/// The entry of the audit log for a version that the catalogue did not know.
+fn taken_in(package: &Package, version: &Version, digest: (Algorithm, Digest), event: &Event) -> AuditEntry {
+    let detail = match event.kind.as_str() {
+        INDEXED => format!("found in the storage root, where it was made at {}", version.created),
+        _ => event.detail.clone(),
+    };
+    let entry = AuditEntry {
+        agent: event.agent.clone(),
+        version: Some(version.number),
+        label: version.label.clone(),
+        size_bytes: Some(version.size_bytes),
+        file_count: Some(version.file_count),
+        detail,
+        ..AuditEntry::of(AuditKind::Ingest, package, event.at)
+    };
+    // Of older versions the inventory as it was then would have to be read.
+    if version.number == package.head { entry.digest(digest.0, digest.1) } else { entry }
 }
 
 async fn mark_missing(

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dipper_archive::bucket::{Bucket, BucketSettings, SettingsError};
@@ -12,6 +13,7 @@ use dipper_archive::storage::{BucketStorage, LocalStorage, Metered, Storage};
 use tokio::sync::Notify;
 
 use crate::area::Areas;
+use crate::audit::chain::Sealer;
 use crate::data::{self, DataDirectory};
 use crate::db::{self, Database, DatabaseError};
 use crate::ids;
@@ -160,6 +162,18 @@ pub struct Installation {
     pub(crate) bells: Bells,
     sweep_due: Notify,
     area_sweep_due: Notify,
+    /// How many orders this process is reading packages for.
+    preparing: Arc<AtomicUsize>,
+}
+
+/// An order is being prepared, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Preparing(Arc<AtomicUsize>);
+
+impl Drop for Preparing {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Installation {
@@ -178,6 +192,7 @@ impl Installation {
         let places = Places { data: data.root().to_owned(), ..places };
         let database = Database::open(&places.catalogue()).await?;
         let key = open_key(&database, &places.key_file()).await?;
+        let database = database.sealing(Sealer::new(key.audit_key()));
         let store = places.deliveries.clone().map(DeliveryStore::open).transpose()?;
         let areas = Areas::new(places.areas.clone().unwrap_or_else(|| data.areas()));
         naming::name_older(&database, &settings.node).await?;
@@ -206,6 +221,7 @@ impl Installation {
             bells: Bells::default(),
             sweep_due: Notify::new(),
             area_sweep_due: Notify::new(),
+            preparing: Arc::default(),
         })
     }
 
@@ -237,6 +253,17 @@ impl Installation {
     pub fn wake_sweeper(&self) {
         self.sweep_due.notify_one();
         self.area_sweep_due.notify_one();
+    }
+
+    /// Has what is less urgent give way until what this returns is dropped.
+    pub(crate) fn preparing(&self) -> Preparing {
+        self.preparing.fetch_add(1, Ordering::Relaxed);
+        Preparing(Arc::clone(&self.preparing))
+    }
+
+    /// Whether this process is reading packages for orders.
+    pub(crate) fn prepares_orders(&self) -> bool {
+        self.preparing.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) async fn area_sweep_due(&self) {

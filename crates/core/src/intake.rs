@@ -1,7 +1,8 @@
 //! The one door: what contracts, console and command line can ask for, with the checks that hold for all of them. Finding
-//! packages by their names is in `intake/lookup.rs`, deposits in `intake/deposit.rs`, delivery into areas in `intake/retrieval.rs`, what lies there
-//! in `intake/outgoing.rs`.
+//! packages by their names is in `intake/lookup.rs`, deposits in `intake/deposit.rs`, the audit log in `intake/audit.rs`,
+//! delivery into areas in `intake/retrieval.rs`, what lies there in `intake/outgoing.rs`.
 
+mod audit;
 mod deposit;
 mod lookup;
 mod outgoing;
@@ -28,6 +29,7 @@ use crate::order::{OrderState, Signal};
 use crate::progress::{self, ProgressError};
 use crate::trace;
 
+pub use audit::{AuditQuery, AuditRecord};
 pub use deposit::{DepositCommand, DepositError, DepositFault};
 pub use lookup::{PackageRecord, PackageWork};
 pub use outgoing::{OpenedFile, OutgoingError, OutgoingFile};

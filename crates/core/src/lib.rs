@@ -7,6 +7,7 @@
 pub mod administration;
 pub mod area;
 pub mod assembly;
+pub mod audit;
 pub mod caller;
 pub mod clients;
 pub mod data;
@@ -37,6 +38,7 @@ pub mod progress;
 mod pull;
 pub mod recovery;
 pub mod register;
+pub mod scrub;
 pub mod secret;
 pub mod selection;
 pub mod settings;

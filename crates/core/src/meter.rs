@@ -13,6 +13,7 @@ use crate::db::packages::PackageState;
 use crate::db::steps::StepKind;
 use crate::installation::Installation;
 use crate::order::OrderState;
+use crate::scrub::plan;
 
 const STEP_SECONDS: &[f64] = &[
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0,
@@ -68,6 +69,13 @@ const FIXITY_FAILURES: Metric = Metric::counter(
     &[],
     "Fixity checks that found a package damaged, each after a second look.",
 );
+const CHECKED_PACKAGES: Metric = Metric::counter(
+    "dipper_fixity_scheduled_packages_total",
+    &[],
+    "Packages that were read again whole as scheduled, whatever was found.",
+);
+const CHECKED_BYTES: Metric =
+    Metric::counter("dipper_fixity_scheduled_bytes_total", &[], "Stored bytes that were read again as scheduled.");
 const NOTICE_ATTEMPTS: Metric = Metric::histogram(
     "dipper_notice_attempt_duration_seconds",
     &["outcome"],
@@ -113,6 +121,8 @@ pub const METRICS: &[Metric] = &[
     VERIFIED_BYTES,
     DELIVERED_BYTES,
     FIXITY_FAILURES,
+    CHECKED_PACKAGES,
+    CHECKED_BYTES,
     NOTICE_ATTEMPTS,
     NOTICE_ACCEPTANCE,
     SUBMISSIONS,
@@ -142,6 +152,25 @@ const VERIFICATION_AGE: Metric = Metric::gauge(
     "dipper_fixity_oldest_verification_age_seconds",
     &[],
     "Time since the preserved package was verified whose last verification lies furthest back; 0 when there is none.",
+);
+const CHECK_AGE: Metric = Metric::gauge(
+    "dipper_fixity_oldest_unchecked_age_seconds",
+    &[],
+    "Time since that package was last read whole, or taken in, for which that lies furthest back; 0 when there is none. \
+     It stays below fixity.period_days while the schedule is kept.",
+);
+const COVERAGE: Metric = Metric::gauge(
+    "dipper_fixity_coverage_ratio",
+    &["of"],
+    "Share of the packages (packages), and of what is stored of them (bytes), that was read whole within \
+     fixity.period_days; 1 when there is nothing.",
+);
+const UNCHECKED: Metric =
+    Metric::gauge("dipper_fixity_never_checked_packages", &[], "Packages that were not read since they were taken in.");
+const COLD: Metric = Metric::gauge(
+    "dipper_fixity_cold_packages",
+    &[],
+    "Packages of which content lay in an archive class when they were last read, and was left out.",
 );
 const NOTICES_PENDING: Metric =
     Metric::gauge("dipper_notices_pending", &[], "Notices that their receivers have not accepted yet.");
@@ -174,6 +203,10 @@ pub const CATALOGUE: &[Metric] = &[
     PACKAGES,
     NEVER_VERIFIED,
     VERIFICATION_AGE,
+    CHECK_AGE,
+    COVERAGE,
+    UNCHECKED,
+    COLD,
     NOTICES_PENDING,
     NOTICE_AGE,
     SUBMISSIONS_OPEN,
@@ -185,6 +218,9 @@ const OPERATIONS: [&str; 4] = ["read", "begin", "write", "commit"];
 
 /// Makes the figures known that do not wait for something to happen first.
 pub fn begin() {
+    for metric in [CHECKED_PACKAGES, CHECKED_BYTES] {
+        metric.begin(&[]);
+    }
     for metric in [ORDERS_RECEIVED, BYTES_RUNNING, SLOTS, VERIFIED_PACKAGES, VERIFIED_BYTES, FIXITY_FAILURES] {
         metric.begin(&[]);
     }
@@ -341,6 +377,12 @@ pub(crate) fn verified(bytes: u64) {
     counter!(VERIFIED_BYTES.name).increment(bytes);
 }
 
+/// A package of so many stored bytes was read again as scheduled.
+pub(crate) fn checked(bytes: u64) {
+    counter!(CHECKED_PACKAGES.name).increment(1);
+    counter!(CHECKED_BYTES.name).increment(bytes);
+}
+
 /// A package was found damaged.
 pub(crate) fn damaged() {
     counter!(FIXITY_FAILURES.name).increment(1);
@@ -385,7 +427,9 @@ pub struct Reading {
 
 /// Asks the catalogue for its figures.
 pub async fn read(installation: &Installation) -> Result<Reading, DatabaseError> {
-    let figures = figures::read(&installation.database).await?;
+    let period = installation.settings.fixity.period.unwrap_or(plan::DAY * 90);
+    let since = installation.clock.now().minus(period);
+    let figures = figures::read(&installation.database, since).await?;
     let connections = installation.database.connections();
     Ok(Reading { figures, now: installation.clock.now(), connections })
 }
@@ -411,6 +455,14 @@ pub fn tell(reading: Option<&Reading>) {
     }
     gauge!(NEVER_VERIFIED.name).set(figures.never_verified as f64);
     gauge!(VERIFICATION_AGE.name).set(age(figures.oldest_verification));
+    let checks = &figures.checks;
+    gauge!(CHECK_AGE.name).set(age(checks.oldest));
+    let ratio = |part: u64, all: u64| if all == 0 { 1.0 } else { part as f64 / all as f64 };
+    let (covered, all) = (&checks.covered, &checks.all);
+    gauge!(COVERAGE.name, "of" => "packages").set(ratio(covered.packages, all.packages));
+    gauge!(COVERAGE.name, "of" => "bytes").set(ratio(covered.bytes, all.bytes));
+    gauge!(UNCHECKED.name).set(checks.never.packages as f64);
+    gauge!(COLD.name).set(checks.cold_packages as f64);
     gauge!(NOTICES_PENDING.name).set(figures.notices_pending as f64);
     gauge!(NOTICE_AGE.name).set(age(figures.oldest_notice));
     gauge!(SUBMISSIONS_OPEN.name).set(figures.submissions_open as f64);

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use dipper_archive::digest::{Algorithm, Digest};
 use dipper_archive::ocfl::{self, Inventory, Object};
 
 use crate::db::identifiers::Names;
@@ -78,6 +79,8 @@ pub struct Described {
     pub versions: Vec<Version>,
     /// Whether the object records its identifier.
     pub is_named: bool,
+    /// The digest of the inventory, which stands for the whole object, and its algorithm.
+    pub digest: (Algorithm, Digest),
 }
 
 /// The record of the package in `object`. A package whose OCFL identifier is not one of ours belongs to
@@ -119,7 +122,8 @@ pub fn describe(
         updated: now,
         verified: None,
     };
-    Ok(Some(Described { package, versions, is_named }))
+    let digest = (inventory.algorithm(), *object.inventory_digest());
+    Ok(Some(Described { package, versions, is_named, digest }))
 }
 
 /// The depositor's name for a version of an object.

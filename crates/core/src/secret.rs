@@ -87,6 +87,7 @@ pub fn verify(secret: &Secret, hash: &str) -> bool {
 pub struct Key {
     cipher: RandomizedNonceKey,
     link: Vec<u8>,
+    audit: Vec<u8>,
     fingerprint: String,
 }
 
@@ -123,7 +124,8 @@ impl Key {
             RandomizedNonceKey::new(&AES_256_GCM, &derive(&bytes, b"dipper stored secrets")).map_err(invalid)?;
         let mut fingerprint = hex::encode(derive(&bytes, b"dipper key fingerprint"));
         fingerprint.truncate(32);
-        Ok(Key { cipher, link: derive(&bytes, b"dipper signed links"), fingerprint })
+        let (link, audit) = (derive(&bytes, b"dipper signed links"), derive(&bytes, b"dipper audit log"));
+        Ok(Key { cipher, link, audit, fingerprint })
     }
 
     /// Encrypts a secret for one owner; decrypting for another fails, so rows cannot be swapped.
@@ -149,6 +151,11 @@ impl Key {
     /// What tells this key from others, and nothing else about it.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// The key that seals the ends of the audit log's chains.
+    pub fn audit_key(&self) -> &[u8] {
+        &self.audit
     }
 
     /// The key that signs links.

@@ -6,6 +6,7 @@ use dipper_archive::digest::Algorithm;
 use dipper_archive::storage::Tier;
 
 use crate::mail::MailSettings;
+use crate::scrub::FixitySettings;
 use crate::share::Shares;
 
 /// What becomes one delivered file.
@@ -37,6 +38,8 @@ pub struct Settings {
     pub recall: RecallSettings,
     /// How the files of deposits are fetched.
     pub deposit: DepositSettings,
+    /// How everything is read again regularly.
+    pub fixity: FixitySettings,
     /// How much waiting a point of an order's urgency is worth.
     pub ageing: Duration,
     /// How long a step belongs to a worker that has stopped reporting.
@@ -203,6 +206,7 @@ impl Default for Settings {
             shares: Shares::default(),
             recall: RecallSettings::default(),
             deposit: DepositSettings::default(),
+            fixity: FixitySettings::default(),
             ageing: Duration::from_secs(60),
             lease: Duration::from_secs(60),
             heartbeat: Duration::from_secs(15),

@@ -1,23 +1,27 @@
 //! Verification: the storage root against the OCFL specification, and every stored byte against its digests. What
 //! is found is recorded with each package.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dipper_archive::digest::{Algorithm, Digest};
 use dipper_archive::ocfl::{
     self, Code, ObjectReport, Problem, Progress, Report, ValidateOptions, validate_object, validate_root,
 };
 use tokio::sync::mpsc;
 use tracing::warn;
 
+use crate::audit::AuditFile;
 use crate::db::packages::{self, PackageState};
 use crate::db::{DatabaseError, Transaction};
-use crate::fixity;
+use crate::fixity::{self, Check};
 use crate::ids;
 use crate::installation::Installation;
 
 /// How many findings may wait for the catalogue.
 const FINDINGS_AHEAD: usize = 1000;
+/// How many damaged files of a package are told one by one.
+const DAMAGED_FILES: usize = 1000;
 
 /// What is to be verified.
 #[derive(Clone, Debug, Default)]
@@ -94,7 +98,7 @@ pub async fn verify(
     while findings.recv_many(&mut batch, FINDINGS_AHEAD).await > 0 {
         let mut transaction = installation.database.begin().await?;
         // In the order in which the catalogue's rows are locked.
-        batch.sort_by(|one, other| one.path.cmp(&other.path));
+        batch.sort_by(|one: &Finding, other| one.object.path.cmp(&other.object.path));
         for finding in batch.drain(..) {
             record(&mut transaction, installation, &finding, hash, &mut report).await?;
         }
@@ -108,13 +112,19 @@ pub async fn verify(
     Ok(report)
 }
 
+/// What is known of an object after it was looked at.
+struct Finding {
+    object: ObjectReport,
+    damaged: Vec<AuditFile>,
+}
+
 /// The part that blocks.
 fn check(
     installation: &Installation,
     location: Option<&str>,
     hash: bool,
     progress: &VerifyProgress,
-    sender: &mpsc::Sender<ObjectReport>,
+    sender: &mpsc::Sender<Finding>,
 ) -> Result<Report, ocfl::Error> {
     let storage = installation.archive.storage();
     let cleared = Mutex::new(Vec::new());
@@ -125,10 +135,12 @@ fn check(
             object.problems.retain(|problem| !problem.code.is_error());
             cleared.lock().unwrap_or_else(PoisonError::into_inner).push(object.path.clone());
         }
+        let damaged = damaged_files(installation, &object);
         // The receiver goes only when the catalogue has failed, which ends the verification anyhow.
-        let _ = sender.blocking_send(object);
+        let _ = sender.blocking_send(Finding { object, damaged });
     };
-    let options = ValidateOptions { hash, threads: None, progress: Some(&tell), object: Some(&on_object) };
+    let options =
+        ValidateOptions { hash, progress: Some(&tell), object: Some(&on_object), ..ValidateOptions::default() };
     let mut report = match location {
         Some(location) => validate_object(storage, location, &options),
         None => validate_root(storage, &options),
@@ -161,7 +173,7 @@ fn keep_lasting(installation: &Installation, report: &mut Report) -> Result<(), 
 
 /// Errors are looked at twice: a version that was being added at the first look makes an object seem wrong, and so does
 /// one whose addition was interrupted, until it is finished.
-fn looks_right_now(installation: &Installation, object: &ObjectReport, hash: bool) -> bool {
+pub(crate) fn looks_right_now(installation: &Installation, object: &ObjectReport, hash: bool) -> bool {
     if let Err(error) = installation.archive.recover(None) {
         warn!(%error, "interrupted changes could not be finished");
     }
@@ -175,10 +187,11 @@ fn looks_right_now(installation: &Installation, object: &ObjectReport, hash: boo
 async fn record(
     transaction: &mut Transaction,
     installation: &Installation,
-    finding: &ObjectReport,
+    finding: &Finding,
     hash: bool,
     report: &mut VerifyReport,
 ) -> Result<(), DatabaseError> {
+    let Finding { object: finding, damaged } = finding;
     let known = match &finding.id {
         Some(id) => packages::get_locked(transaction, &ids::package_id(id)).await?,
         None => packages::at_location_locked(transaction, &finding.path).await?,
@@ -187,17 +200,76 @@ async fn record(
         return Ok(());
     };
     let now = installation.clock.now();
+    let check = check_of(finding, damaged.clone(), "verified by dipper verify", hash);
     let error = finding.problems.iter().find(|problem| problem.code.is_error());
     match error {
         Some(problem) => {
             report.marked += u64::from(package.state == PackageState::Preserved);
-            fixity::damage(transaction, &package.id, &problem.to_string(), now).await
+            fixity::failure(transaction, &package.id, &problem.to_string(), Some(&check), now).await
         }
-        None if hash && finding.archived_files == 0 => {
+        None if hash => {
             let marked = matches!(package.state, PackageState::Damaged | PackageState::Missing);
-            report.lifted += u64::from(marked);
-            fixity::success(transaction, &package.id, true, now).await
+            report.lifted += u64::from(marked && finding.archived_files == 0);
+            fixity::success(transaction, &package.id, &check, now).await
         }
         None => Ok(()),
     }
+}
+
+/// What a validation has looked at in one object.
+pub(crate) fn check_of(finding: &ObjectReport, damaged: Vec<AuditFile>, occasion: &str, hash: bool) -> Check {
+    let cold_files = finding.archived_files;
+    Check {
+        occasion: occasion.to_owned(),
+        version: None,
+        digest: finding.digest,
+        file_count: if hash { finding.files.saturating_sub(cold_files) } else { 0 },
+        size_bytes: if hash { finding.bytes } else { 0 },
+        cold_files,
+        whole: hash,
+        structure: true,
+        damaged,
+    }
+}
+
+/// The files that a content file was found damaged of, by the names that their depositor knows; by those in the storage
+/// where the inventory does not tell.
+pub(crate) fn damaged_files(installation: &Installation, finding: &ObjectReport) -> Vec<AuditFile> {
+    let inside = format!("{}/", finding.path);
+    let mut found: BTreeMap<&str, String> = BTreeMap::new();
+    for problem in finding.problems.iter().filter(|problem| matches!(problem.code, Code::E092 | Code::E093)) {
+        let path = problem.path.strip_prefix(&inside).unwrap_or(&problem.path);
+        if let Some(detail) = found.get_mut(path) {
+            detail.push_str(&format!("; {}", problem.message));
+        } else if found.len() < DAMAGED_FILES {
+            found.insert(path, problem.message.clone());
+        }
+    }
+    if found.is_empty() {
+        return Vec::new();
+    }
+    let mut named: BTreeMap<String, (String, Option<(Algorithm, Digest)>)> = BTreeMap::new();
+    if let Ok(object) = installation.archive.object_at(&finding.path) {
+        let inventory = object.inventory();
+        for version in inventory.versions() {
+            for file in inventory.files(version.number().number()) {
+                if let Some(detail) = found.get(file.content_path) {
+                    let expected = Some((inventory.algorithm(), *file.digest));
+                    named.insert(file.logical_path.to_owned(), (format!("{}: {detail}", file.content_path), expected));
+                }
+            }
+        }
+    }
+    if named.is_empty() {
+        named = found.into_iter().map(|(path, detail)| (path.to_owned(), (detail, None))).collect();
+    }
+    let file = |(path, (detail, expected)): (String, (String, Option<(Algorithm, Digest)>))| AuditFile {
+        path,
+        size_bytes: None,
+        algorithm: expected.map(|(algorithm, _)| algorithm.to_string()),
+        digest: expected.map(|(_, digest)| digest.to_string()),
+        success: false,
+        detail,
+    };
+    named.into_iter().take(DAMAGED_FILES).map(file).collect()
 }

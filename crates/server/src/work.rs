@@ -14,6 +14,7 @@ use dipper_core::link::Links;
 use dipper_core::mail::Mailer;
 use dipper_core::notify::{NoticeRenderer, Notifier};
 use dipper_core::recovery;
+use dipper_core::scrub::Scrubber;
 use dipper_core::store::sweep::Sweeper;
 use dipper_core::time::Clock;
 use dipper_core::wake;
@@ -73,6 +74,7 @@ pub(crate) fn start(
     working.spawn(AreaSweeper::new(worker.installation().clone()).run(shutdown.clone()));
     let pickup = Pickup::new(worker.installation().clone()).reading(dns::list_reader(intake));
     working.spawn(pickup.run(shutdown.clone()));
+    working.spawn(Scrubber::new(worker.installation().clone()).run(shutdown.clone()));
     working.spawn(worker.run(shutdown.clone(), deadline));
     working.spawn(senders.notifier.clone().run(shutdown.clone()));
     if let Some(mailer) = &senders.mailer {

@@ -146,6 +146,9 @@ pub enum Error {
         /// The newest version.
         head: VersionNumber,
     },
+    /// The caller stopped it.
+    #[error("the work was stopped before its end")]
+    Cancelled,
     /// What was staged does not make a valid version.
     #[error("the version of {id} cannot be written: {reason}")]
     Unwritable {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::error::Result;
 use super::problem::{Code, Problem};
+use crate::digest::{Algorithm, Digest};
 use crate::storage::{Storage, is_archived};
 
 /// How to validate.
@@ -24,6 +25,10 @@ pub struct ValidateOptions<'a> {
     pub hash: bool,
     /// How many threads to use; `None` for one on every core, or as many as the storage should read with.
     pub threads: Option<usize>,
+    /// Is asked after each piece of content, and told its length, whether to go on, on the thread that reads: it may take
+    /// its time. After `false` nothing more is read, and the validation ends with
+    /// [`Error::Cancelled`](super::Error::Cancelled).
+    pub pace: Option<&'a (dyn Fn(u64) -> bool + Sync)>,
     /// Is told now and then how far it has come, from any of the threads.
     pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
     /// Is told of each object of a root when it is done, from any of the threads.
@@ -32,7 +37,7 @@ pub struct ValidateOptions<'a> {
 
 impl Default for ValidateOptions<'_> {
     fn default() -> Self {
-        ValidateOptions { hash: true, threads: None, progress: None, object: None }
+        ValidateOptions { hash: true, threads: None, pace: None, progress: None, object: None }
     }
 }
 
@@ -69,6 +74,12 @@ pub struct ObjectReport {
     pub id: Option<String>,
     /// The number of its newest version, if its inventory could be read.
     pub head: Option<u32>,
+    /// The digest of its inventory, with the algorithm, if that could be read: it stands for all that the object should be.
+    pub digest: Option<(Algorithm, Digest)>,
+    /// How many content files it has, of those that its inventories name.
+    pub files: u64,
+    /// Their lengths, added up.
+    pub bytes: u64,
     /// Everything that is wrong with it, sorted by path and code.
     pub problems: Vec<Problem>,
     /// How many of its files are in an archive class, and were not checked: it is not known to be whole then.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::db::checks::{self, Standing};
 use crate::db::packages::PackageState;
 use crate::db::steps::StepKind;
 use crate::db::{Database, DatabaseError, sql};
@@ -26,6 +27,7 @@ pub(crate) struct Figures {
     pub(crate) oldest_notice: Option<Timestamp>,
     pub(crate) submissions_open: u64,
     pub(crate) oldest_submission: Option<Timestamp>,
+    pub(crate) checks: Standing,
 }
 
 /// The unfinished steps by kind, state and priority.
@@ -43,9 +45,9 @@ const NOTICES: &str = "SELECT COUNT(*) AS n, MIN(created) AS oldest FROM notices
 const SUBMISSIONS: &str =
     "SELECT COUNT(*) AS n, MIN(created) AS oldest FROM submissions WHERE state IN ('waiting', 'working')";
 
-/// Reads all of it.
-pub(crate) async fn read(database: &Database) -> Result<Figures, DatabaseError> {
-    let mut found = Figures::default();
+/// Reads all of it; what was read since `checked_since` counts as checked.
+pub(crate) async fn read(database: &Database, checked_since: Timestamp) -> Result<Figures, DatabaseError> {
+    let mut found = Figures { checks: checks::standing(database, checked_since).await?, ..Figures::default() };
     for row in database.rows(sql(STEPS)).await? {
         let kind: StepKind = row.parse("kind")?;
         let (state, priority) = (row.text("state")?, row.text("priority")?);
@@ -81,7 +83,7 @@ mod tests {
     async fn everything_is_read_from_an_index_alone() {
         let directory = tempfile::tempdir().expect("a directory");
         let database = Database::open(&Place::File(directory.path().join("dipper.db"))).await.expect("opened");
-        for query in [STEPS, PACKAGES, NOTICES, SUBMISSIONS] {
+        for query in [STEPS, PACKAGES, NOTICES, SUBMISSIONS, checks::STANDING, checks::SLOTS, checks::CHECKED] {
             let plan =
                 database.rows(Statement::assembled(format!("EXPLAIN QUERY PLAN {query}"))).await.expect("a plan");
             let plan: Vec<String> = plan.iter().map(|row| row.text("detail").expect("text")).collect();
@@ -93,7 +95,7 @@ mod tests {
     async fn an_empty_catalogue_has_figures_too() {
         let directory = tempfile::tempdir().expect("a directory");
         let database = Database::open(&Place::File(directory.path().join("dipper.db"))).await.expect("opened");
-        let found = read(&database).await.expect("read");
+        let found = read(&database, Timestamp(0)).await.expect("read");
         assert!(found.steps.is_empty() && found.packages.is_empty());
         assert_eq!((found.notices_pending, found.oldest_notice, found.oldest_verification), (0, None, None));
     }

@@ -14,7 +14,10 @@
 //! of their keys (packages: of their locations):
 //!
 //! shares, contracts, clients, client keys, orders, steps, packages, identifiers, ingests, deliveries, recalls, area
-//! files, submissions, deposits, gateways, webhooks, notices, mails
+//! files, submissions, deposits, gateways, webhooks, notices, mails, audit heads
+//!
+//! Entries of the audit log are written by [`Transaction::commit`], after everything else, so that nobody who wants to
+//! append to a chain holds it while he waits for another lock.
 //!
 //! A queue is taken from with [`Statement::skipping_locked`], which waits for nobody. Where the server finds a deadlock all
 //! the same, the error is one that [`DatabaseError::is_busy`] calls passing.
@@ -24,6 +27,8 @@
 //! unfinished orders; a notice's by the fence of its claim; the rest says what shall be, not what is to be added.
 
 pub mod area_files;
+pub mod audit;
+pub mod checks;
 pub mod chores;
 pub mod claims;
 pub mod client_keys;
@@ -59,6 +64,8 @@ pub use postgres::{Listener, Server};
 pub use schema::Schema;
 pub use statement::{Row, Statement, Value, sql};
 
+use crate::audit::AuditEntry;
+use crate::audit::chain::Sealer;
 use crate::meter;
 use crate::time::Timestamp;
 
@@ -150,7 +157,11 @@ impl DatabaseError {
 
 /// A handle on the database; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Database(Engine);
+pub struct Database {
+    engine: Engine,
+    /// Seals the ends of the chains of the audit log.
+    sealer: Option<Sealer>,
+}
 
 #[derive(Clone, Debug)]
 enum Engine {
@@ -162,10 +173,22 @@ impl Database {
     /// Opens the database. A file is created if it is missing, and its schema brought up to date. The schema of a server
     /// must be the one that this program works with: other programs may be using it.
     pub async fn open(place: &Place) -> Result<Database, DatabaseError> {
-        Ok(Database(match place {
+        let engine = match place {
             Place::File(path) => Engine::Sqlite(sqlite::open(path).await?),
             Place::Server(server) => Engine::Postgres(server.open().await?),
-        }))
+        };
+        Ok(Database { engine, sealer: None })
+    }
+
+    /// The same database, in which the ends of the audit log's chains are sealed.
+    #[must_use]
+    pub fn sealing(self, sealer: Sealer) -> Database {
+        Database { sealer: Some(sealer), ..self }
+    }
+
+    /// What seals the ends of the audit log's chains, if anything does.
+    pub(crate) fn sealer(&self) -> Option<&Sealer> {
+        self.sealer.as_ref()
     }
 
     /// Which schema a database has. Nothing is created.
@@ -191,13 +214,18 @@ impl Database {
     /// Begins a transaction that may write. It is rolled back unless it is committed.
     pub async fn begin(&self) -> Result<Transaction, DatabaseError> {
         let begin = async {
-            Ok(match &self.0 {
+            Ok(match &self.engine {
                 Engine::Sqlite(file) => Connection::Sqlite(file.begin().await?),
                 Engine::Postgres(pool) => Connection::Postgres(pool.begin().await?),
             })
         };
         let connection = meter::database("begin", begin).await?;
-        Ok(Transaction { connection: Some(connection), has_failed: false })
+        Ok(Transaction {
+            connection: Some(connection),
+            has_failed: false,
+            audit: Vec::new(),
+            sealer: self.sealer.clone(),
+        })
     }
 
     /// Runs one writing statement in a transaction of its own; returns how many rows it changed.
@@ -211,7 +239,7 @@ impl Database {
     /// Every row of a reading statement.
     pub async fn rows(&self, statement: Statement) -> Result<Vec<Row>, DatabaseError> {
         let read = async {
-            match &self.0 {
+            match &self.engine {
                 Engine::Sqlite(file) => file.rows(statement).await,
                 Engine::Postgres(pool) => pool.rows(statement).await,
             }
@@ -226,7 +254,7 @@ impl Database {
 
     /// How many connections are open, and how many of them are idle.
     pub fn connections(&self) -> (u32, u32) {
-        let (open, idle) = match &self.0 {
+        let (open, idle) = match &self.engine {
             Engine::Sqlite(file) => file.connections(),
             Engine::Postgres(pool) => pool.connections(),
         };
@@ -240,12 +268,12 @@ impl Database {
 
     /// Whether other machines may be using the database too.
     pub fn is_shared(&self) -> bool {
-        matches!(self.0, Engine::Postgres(_))
+        matches!(self.engine, Engine::Postgres(_))
     }
 
     /// What the clock shows that all processes of the installation go by, if it is not this machine's own.
     pub async fn now(&self) -> Result<Option<Timestamp>, DatabaseError> {
-        match &self.0 {
+        match &self.engine {
             Engine::Sqlite(_) => Ok(None),
             Engine::Postgres(pool) => pool.now().await.map(Some),
         }
@@ -254,7 +282,7 @@ impl Database {
     /// Tells every process that listens. Never inside of a transaction: those that announce something commit one after
     /// the other.
     pub async fn announce(&self, message: &str) -> Result<(), DatabaseError> {
-        match &self.0 {
+        match &self.engine {
             Engine::Sqlite(_) => Ok(()),
             Engine::Postgres(pool) => pool.announce(message).await,
         }
@@ -262,7 +290,7 @@ impl Database {
 
     /// Listens to what processes announce, on a connection of its own; `None` where the database cannot tell.
     pub async fn listen(&self) -> Result<Option<Listener>, DatabaseError> {
-        match &self.0 {
+        match &self.engine {
             Engine::Sqlite(_) => Ok(None),
             Engine::Postgres(pool) => pool.listen().await.map(Some),
         }
@@ -270,7 +298,7 @@ impl Database {
 
     /// Closes every connection. Statements that run are finished first.
     pub async fn close(&self) {
-        match &self.0 {
+        match &self.engine {
             Engine::Sqlite(file) => file.close().await,
             Engine::Postgres(pool) => pool.close().await,
         }
@@ -292,6 +320,9 @@ pub struct Transaction {
     /// Absent once it is committed.
     connection: Option<Connection>,
     has_failed: bool,
+    /// Entries that the commit appends to the audit log.
+    audit: Vec<AuditEntry>,
+    sealer: Option<Sealer>,
 }
 
 impl Transaction {
@@ -335,12 +366,22 @@ impl Transaction {
         Ok(self.rows(statement).await?.into_iter().next())
     }
 
+    /// Has an entry appended to the audit log by the commit.
+    pub(crate) fn owe_audit(&mut self, entry: AuditEntry) {
+        self.audit.push(entry);
+    }
+
     /// Makes everything durable at once. After an error that [`DatabaseError::is_busy`] calls passing it may have been
     /// made durable all the same: the connection was lost before the answer came.
     pub async fn commit(mut self) -> Result<(), DatabaseError> {
         // PostgreSQL would answer this COMMIT with a rollback, and call it a success.
         if self.has_failed {
             return Err(DatabaseError::RolledBack);
+        }
+        let entries = std::mem::take(&mut self.audit);
+        if !entries.is_empty() {
+            let sealer = self.sealer.take();
+            audit::append(&mut self, entries, sealer.as_ref()).await?;
         }
         meter::database("commit", self.call(sql("COMMIT"))).await?;
         self.connection = None;

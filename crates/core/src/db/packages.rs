@@ -104,8 +104,8 @@ const COLUMNS: &str = "id, contract_id, object_id, ocfl_id, location, state, rea
 pub async fn insert(transaction: &mut Transaction, package: &Package) -> Result<bool, DatabaseError> {
     let insert =
         "INSERT INTO packages (id, contract_id, object_id, ocfl_id, location, state, head, size_bytes, file_count,
-                      created, updated)
-                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING";
+                      created, updated, check_since, stored_bytes)
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $8) ON CONFLICT DO NOTHING";
     let statement = sql(insert)
         .bind(&package.id)
         .bind(&package.contract_id)
@@ -124,12 +124,14 @@ pub async fn insert(transaction: &mut Transaction, package: &Package) -> Result<
 /// Writes a package with its versions, in place of what the catalogue knew of it. Its names are in a table of their own.
 pub async fn put(transaction: &mut Transaction, package: &Package, versions: &[Version]) -> Result<(), DatabaseError> {
     let upsert = "INSERT INTO packages (id, contract_id, object_id, ocfl_id, location, state, reason, head, size_bytes,
-                      file_count, created, updated, verified)
-                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                      file_count, created, updated, verified, check_since, stored_bytes)
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12, $9)
                   ON CONFLICT (id) DO UPDATE SET contract_id = excluded.contract_id, object_id = excluded.object_id,
                       location = excluded.location, state = excluded.state, reason = excluded.reason,
                       head = excluded.head, size_bytes = excluded.size_bytes, file_count = excluded.file_count,
-                      created = excluded.created, updated = excluded.updated, verified = excluded.verified";
+                      created = excluded.created, updated = excluded.updated, verified = excluded.verified,
+                      stored_bytes = CASE WHEN packages.stored_bytes > excluded.stored_bytes THEN packages.stored_bytes
+                                     ELSE excluded.stored_bytes END";
     let statement = sql(upsert)
         .bind(&package.id)
         .bind(&package.contract_id)
@@ -181,6 +183,21 @@ pub async fn verified_set(transaction: &mut Transaction, id: &str, now: Timestam
     transaction.execute(sql(update).bind(now).bind(id)).await.map(|_| ())
 }
 
+/// Records that all stored content of a package was read, so many bytes of it, whatever was found: it is not to be read
+/// again before the period is over. `cold_files` could not be read.
+pub async fn checked_set(
+    transaction: &mut Transaction,
+    id: &str,
+    stored_bytes: u64,
+    cold_files: u64,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let update =
+        "UPDATE packages SET checked = $1, check_since = $1, check_until = 0, stored_bytes = $2, cold_files = $3
+                  WHERE id = $4";
+    transaction.execute(sql(update).bind(now).bind(stored_bytes).bind(cold_files).bind(id)).await.map(|_| ())
+}
+
 /// A package by its identifier.
 pub async fn get(database: &Database, id: &str) -> Result<Option<Package>, DatabaseError> {
     let query = Statement::assembled(format!("SELECT {COLUMNS} FROM packages WHERE id = $1")).bind(id);
@@ -192,6 +209,12 @@ pub async fn find(database: &Database, contract_id: &str, object_id: &str) -> Re
     let query = format!("SELECT {COLUMNS} FROM packages WHERE contract_id = $1 AND object_id = $2");
     let query = Statement::assembled(query).bind(contract_id).bind(object_id);
     database.row(query).await?.as_ref().map(package).transpose()
+}
+
+/// How many packages are in a state.
+pub async fn count_in(database: &Database, state: PackageState) -> Result<u64, DatabaseError> {
+    let query = sql("SELECT COUNT(*) AS n FROM packages WHERE state = $1").bind(state.name());
+    database.row(query).await?.map_or(Ok(0), |row| row.count("n"))
 }
 
 /// A package inside a transaction, locked, so that what is decided on it still holds at the commit.

@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 12] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 13] = [
     (
         1,
         "catalogue",
@@ -81,6 +81,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 12] = [
         "order kinds",
         include_str!("../../migrations/sqlite/0012_order_kinds.sql"),
         include_str!("../../migrations/postgres/0012_order_kinds.sql"),
+    ),
+    (
+        13,
+        "audit",
+        include_str!("../../migrations/sqlite/0013_audit.sql"),
+        include_str!("../../migrations/postgres/0013_audit.sql"),
     ),
 ];
 

@@ -18,7 +18,7 @@ use crate::db::orders::{Failure, FailureCode, Order};
 use crate::db::packages::{Package, PackageState};
 use crate::db::steps::{Lease, StepEnd};
 use crate::db::{contracts, deliveries, orders, packages, steps};
-use crate::fixity;
+use crate::fixity::{self, Check};
 use crate::hold::Hold;
 use crate::ids;
 use crate::installation::Installation;
@@ -41,7 +41,7 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
     let (context, ordered, holding) = (Arc::clone(installation), order.clone(), hold.clone());
     let first = lease.attempt == 1;
     let began = Instant::now();
-    let preparing = meter::preparing(order.size_bytes);
+    let preparing = (meter::preparing(order.size_bytes), installation.preparing());
     let span = trace::verification(&order);
     let verifying = tokio::task::spawn_blocking(move || {
         let verified = match span.in_scope(|| verify(&context, &package, &ordered, &holding, &mut destination)) {
@@ -54,17 +54,17 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
     let (verified, mut destination) = verifying.map_err(|error| StepError::Passing(error.to_string()))?;
     drop(preparing);
     let finished = match verified {
-        Ok(prepared) => {
+        Ok((prepared, check)) => {
             let bytes: u64 = prepared.iter().map(|(_, prepared)| prepared.len).sum();
             meter::verified(bytes);
             info!(bytes, files = prepared.len(), milliseconds = began.elapsed().as_millis() as u64, "package verified");
-            complete(installation, lease, hold, &mut destination).await.map(|()| prepared)
+            complete(installation, lease, hold, &mut destination).await.map(|()| (prepared, check))
         }
         Err(error) => Err(error),
     };
     match finished {
-        Ok(prepared) => {
-            let outcome = assemble(installation, &order, prepared, &destination);
+        Ok((prepared, check)) => {
+            let outcome = assemble(installation, &order, prepared, check, &destination);
             let published = publish_in_the_end(installation, lease, hold, &outcome, &destination).await;
             if let (Err(_), Destination::Area(placement)) = (&published, &destination) {
                 // It has its name already, or never gets it.
@@ -167,7 +167,7 @@ fn verify(
     order: &Order,
     hold: &Hold,
     destination: &mut Destination,
-) -> Result<Vec<(Part, Prepared)>, StepError> {
+) -> Result<(Vec<(Part, Prepared)>, Check), StepError> {
     let archive = &installation.archive;
     let assembly = Assembly::open(archive, package, order.version).map_err(assembly_error)?;
     let parts = match destination {
@@ -195,13 +195,26 @@ fn verify(
         destination.finish(writer, hold)?;
         verified.push((part, prepared));
     }
-    Ok(verified)
+    let check = Check {
+        occasion: format!("read for order {}", order.id),
+        version: Some(order.version),
+        digest: Some(assembly.digest()),
+        file_count: assembly.file_count(order.view),
+        size_bytes: order.size_bytes,
+        cold_files: 0,
+        whole: assembly.is_everything(order.view),
+        structure: false,
+        damaged: Vec::new(),
+    };
+    Ok((verified, check))
 }
 
 /// What a preparation hands out.
 struct Outcome {
     contract_id: String,
     delivery: Delivery,
+    /// What was read for it.
+    check: Check,
     /// Those of each file.
     checkpoints: Vec<Vec<u8>>,
 }
@@ -210,6 +223,7 @@ fn assemble(
     installation: &Installation,
     order: &Order,
     prepared: Vec<(Part, Prepared)>,
+    check: Check,
     destination: &Destination,
 ) -> Outcome {
     let settings = &installation.settings;
@@ -247,7 +261,7 @@ fn assemble(
         });
         checkpoints.push(prepared.checkpoints.to_bytes());
     }
-    Outcome { contract_id: order.contract_id.clone(), delivery, checkpoints }
+    Outcome { contract_id: order.contract_id.clone(), delivery, check, checkpoints }
 }
 
 /// Publishes, and tries again while the database is away.
@@ -305,7 +319,7 @@ async fn publish(
         return Err(StepError::Lost.into());
     }
     deliveries::insert(&mut transaction, delivery, &outcome.checkpoints).await?;
-    fixity::success(&mut transaction, &order.package_id, false, now).await?;
+    fixity::success(&mut transaction, &order.package_id, &outcome.check, now).await?;
     progress::advance(&mut transaction, &mut order, Signal::Delivered, None, now, &installation.settings).await?;
     if let Destination::Area(placement) = destination {
         placement.publish(&mut transaction, now).await.map_err(placing_error)?;

@@ -34,6 +34,7 @@ mod on_sqlite {
     const ENGINE: crate::Engine = crate::Engine::Sqlite;
 
     mod area;
+    mod audit;
     mod bench;
     mod bucket;
     mod cold;
@@ -48,6 +49,7 @@ mod on_sqlite {
     mod migrate;
     mod orders;
     mod queue;
+    mod scrub;
     mod shares;
     mod store;
     mod verify;
@@ -58,6 +60,7 @@ mod on_postgres {
     const ENGINE: crate::Engine = crate::Engine::Postgres;
 
     mod area;
+    mod audit;
     mod away;
     mod bench;
     mod bucket;
@@ -73,6 +76,7 @@ mod on_postgres {
     mod migrate;
     mod orders;
     mod queue;
+    mod scrub;
     mod shared;
     mod shares;
     mod store;

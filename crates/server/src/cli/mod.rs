@@ -3,6 +3,7 @@
 //! Commands of the operator (`contract`, `ingest`, …) open the data directory themselves and work beside a running
 //! server. Commands of a client (`order`, `status`, `fetch`) know nothing but the server's address, in `remote`.
 
+mod audit;
 mod bar;
 mod client;
 mod client_key;
@@ -11,6 +12,7 @@ mod config;
 mod contract;
 mod demo;
 mod exit;
+mod fixity;
 mod gateway;
 mod index;
 mod ingest;
@@ -82,6 +84,10 @@ enum Command {
     Submission(submission::SubmissionArguments),
     /// Show what happened to orders and packages
     Events(look::EventsArguments),
+    /// Show what was read again of what is stored, and what is due
+    Fixity(fixity::FixityArguments),
+    /// Check, list and export the log of what was done with stored content
+    Audit(audit::AuditArguments),
     /// Show how much work is waiting
     Queue(look::QueueArguments),
     /// Order a package from a running server
@@ -142,6 +148,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Package(arguments) => package::run(arguments, output).await,
         Command::Submission(arguments) => submission::run(arguments, output).await,
         Command::Events(arguments) => look::events(arguments, output).await,
+        Command::Fixity(arguments) => fixity::run(arguments, output).await,
+        Command::Audit(arguments) => audit::run(arguments, output).await,
         Command::Queue(arguments) => look::queue(arguments, output).await,
         Command::Order(arguments) => remote::order::order(arguments, output).await,
         Command::Status(arguments) => remote::order::status(arguments, output).await,

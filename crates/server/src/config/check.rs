@@ -171,6 +171,9 @@ impl Settings {
     fn check_share(&self, found: &mut Found) {
         let share = &self.share;
         found.range("worker.ageing_seconds", self.worker.ageing_seconds, 0, 7 * 86_400);
+        let fixity = &self.fixity;
+        found.range("fixity.period_days", fixity.period_days.into(), 0, 3650);
+        found.range("fixity.threads", fixity.threads as u64, 1, 256);
         let recall = &self.recall;
         found.range("recall.standard_from", recall.standard_from.into(), 0, recall.expedited_from.into());
         found.range("recall.days", recall.days.into(), 0, 365);

@@ -7,6 +7,7 @@ use dipper_archive::digest::Algorithm;
 use dipper_archive::ocfl::layout::{HashedTuples, Layout};
 use dipper_core::db::Server;
 use dipper_core::installation::Places;
+use dipper_core::scrub::FixitySettings;
 use dipper_core::settings::{AreaSettings, DepositSettings, RecallSettings};
 use dipper_core::share::Shares;
 
@@ -104,6 +105,11 @@ impl Settings {
             shares: self.shares(),
             recall: self.recall(),
             deposit: self.deposit(),
+            fixity: FixitySettings {
+                period: Some(self.fixity.period_days).filter(|days| *days > 0).map(|days| hours(u64::from(days) * 24)),
+                bytes_per_second: self.fixity.bytes_per_second,
+                threads: self.fixity.threads,
+            },
             ageing: Duration::from_secs(self.worker.ageing_seconds),
             lease: Duration::from_secs(self.worker.lease_seconds),
             heartbeat: Duration::from_secs(self.worker.heartbeat_seconds),

@@ -51,6 +51,8 @@ pub struct Settings {
     pub recall: RecallSettings,
     /// How the files of deposits are fetched.
     pub deposit: DepositSettings,
+    /// How everything is read again regularly.
+    pub fixity: FixitySettings,
     /// The names of packages.
     pub identifiers: IdentifierSettings,
     /// The areas of contracts.
@@ -211,6 +213,18 @@ pub struct ShareSettings {
     pub max_steps_per_contract: u64,
     /// Bytes of one contract that are worked on at a time; 0 for no bound.
     pub max_bytes_per_contract: u64,
+}
+
+/// The regular check of everything that is stored.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixitySettings {
+    /// Within how many days everything is read again; 0 for never.
+    pub period_days: u32,
+    /// How many bytes a second one process reads for it; 0 for no bound.
+    pub bytes_per_second: u64,
+    /// How many files it reads at a time.
+    pub threads: usize,
 }
 
 /// Content in archive classes.

@@ -175,22 +175,34 @@ impl Content {
 }
 
 impl Check {
-    /// Reads the file and compares its digests; `tell` learns of the bytes as they are read.
-    pub(super) fn run(&self, storage: &dyn Storage, pass: &mut Pass, tell: &dyn Fn(u64), problems: &mut Problems) {
+    /// Reads the file and compares its digests; `go_on` learns of the bytes as they are read, and says whether to read
+    /// more. `false` when it was stopped so.
+    pub(super) fn run(
+        &self,
+        storage: &dyn Storage,
+        pass: &mut Pass,
+        go_on: &dyn Fn(u64) -> bool,
+        problems: &mut Problems,
+    ) -> bool {
         let mut algorithms: Vec<Algorithm> = self.expected.iter().map(|expected| expected.algorithm).collect();
         algorithms.sort_unstable();
         algorithms.dedup();
+        let mut stopped = false;
         let mut sink = |block: &[u8]| {
-            tell(block.len() as u64);
-            Ok(())
+            stopped = !go_on(block.len() as u64);
+            if stopped { Err(std::io::Error::other("stopped")) } else { Ok(()) }
         };
         let passed = storage.open(&self.path, 0..u64::MAX).and_then(|mut source| {
             pass.run(&mut source, &algorithms, &mut sink).map_err(crate::ocfl::pass::PassError::into_inner)
         });
+        if stopped {
+            return false;
+        }
         match passed {
             Ok(passed) => problems.list.extend(self.compare(&passed)),
             Err(error) => problems.unreadable(Code::E092, &self.path, &error),
         }
+        true
     }
 
     fn compare(&self, passed: &Passed) -> Vec<Problem> {

@@ -2,7 +2,7 @@
 
 use super::content::{Check, Content};
 use super::{Problems, names, versions};
-use crate::digest::Algorithm;
+use crate::digest::{Algorithm, Digest};
 use crate::ocfl::inventory::{Inventory, Parsed};
 use crate::ocfl::problem::{Code, Problem};
 use crate::ocfl::remains;
@@ -16,6 +16,7 @@ use crate::storage::{Entry, EntryKind, Storage, Tree};
 pub(super) struct Inspected {
     pub(super) id: Option<String>,
     pub(super) head: Option<u32>,
+    pub(super) digest: Option<(Algorithm, Digest)>,
     pub(super) spec: Option<SpecVersion>,
     pub(super) problems: Vec<Problem>,
     /// How many files are in an archive class and could not be read.
@@ -26,8 +27,15 @@ pub(super) struct Inspected {
 
 /// Looks at everything of an object but the bytes of its content.
 pub(super) fn inspect(storage: &dyn Storage, path: &str) -> Inspected {
-    let mut inspected =
-        Inspected { id: None, head: None, spec: None, problems: Vec::new(), archived: 0, checks: Vec::new() };
+    let mut inspected = Inspected {
+        id: None,
+        head: None,
+        digest: None,
+        spec: None,
+        problems: Vec::new(),
+        archived: 0,
+        checks: Vec::new(),
+    };
     let mut problems = Problems::default();
     if let Err(error) = inspect_listed(storage, path, &mut problems, &mut inspected) {
         problems.add(Code::E003, path, format!("cannot be listed: {error}"));
@@ -87,6 +95,7 @@ fn inspect_entries(
     }
     inspected.id = Some(inventory.id().to_owned()).filter(|id| !id.is_empty());
     inspected.head = Some(inventory.head().number());
+    inspected.digest = Some((inventory.algorithm(), digest_of(inventory.algorithm(), &bytes)));
     let mut content = Content::new(path);
     content.expect(&inventory);
     versions::check(storage, path, entries, &inventory, &bytes, &mut content, problems);

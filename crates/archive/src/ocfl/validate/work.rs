@@ -3,7 +3,7 @@
 //! objects are in memory than there are threads.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
@@ -71,6 +71,7 @@ pub(super) fn run(
         files: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
         told: AtomicU64::new(0),
+        cancelled: AtomicBool::new(false),
     };
     thread::scope(|scope| {
         for _ in 1..threads.max(1) {
@@ -82,6 +83,7 @@ pub(super) fn run(
     let queue = work.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
     match queue.failed {
         Some(error) => Err(error),
+        None if work.cancelled.load(Ordering::Relaxed) => Err(Error::Cancelled),
         None => Ok(Outcome { checked, ..queue.outcome }),
     }
 }
@@ -99,6 +101,8 @@ struct Work<'a, 'o> {
     bytes: AtomicU64,
     /// The bytes at the last report of progress.
     told: AtomicU64,
+    /// Nothing more is to be read.
+    cancelled: AtomicBool,
 }
 
 struct Queue<'a, 'o> {
@@ -140,6 +144,9 @@ impl Work<'_, '_> {
     fn next_task(&self) -> Task {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Task::End;
+            }
             while let Some(object) = queue.open.front() {
                 if let Some((from, to)) = object.claim() {
                     return Task::Hash(Arc::clone(object), from, to);
@@ -167,15 +174,17 @@ impl Work<'_, '_> {
     }
 
     fn inspect(&self, path: String) {
-        let Inspected { id, head, spec, problems, archived, checks } = inspect(self.storage, &path);
+        let Inspected { id, head, digest, spec, problems, archived, checks } = inspect(self.storage, &path);
         let mut problems = Problems { list: problems, archived };
         if let (Some(root), Some(object)) = (self.root_spec, spec)
             && object > root
         {
             problems.add(Code::E081, &path, format!("OCFL {object} in a storage root of OCFL {root}"));
         }
+        let (files, bytes) = (checks.len() as u64, checks.iter().map(|check| check.len).sum());
+        let (problems, archived_files) = (problems.list, problems.archived);
+        let report = ObjectReport { path, id, head, digest, files, bytes, problems, archived_files };
         let checks = if self.options.hash { checks } else { Vec::new() };
-        let report = ObjectReport { path, id, head, problems: problems.list, archived_files: problems.archived };
         let object = Arc::new(OpenObject {
             report: Mutex::new(report),
             checks,
@@ -199,7 +208,10 @@ impl Work<'_, '_> {
         let checks = object.checks.get(from..to).unwrap_or_default();
         let mut found = Problems::default();
         for check in checks {
-            check.run(self.storage, pass, &|bytes| self.tell(bytes), &mut found);
+            if !check.run(self.storage, pass, &|bytes| self.go_on(bytes), &mut found) {
+                self.cancelled.store(true, Ordering::Relaxed);
+                return;
+            }
             self.files.fetch_add(1, Ordering::Relaxed);
         }
         if !found.list.is_empty() || found.archived > 0 {
@@ -233,6 +245,12 @@ impl Work<'_, '_> {
         queue.outcome.archived_files += archived_files;
         queue.outcome.problems.extend(problems);
         queue.outcome.ids.extend(named);
+    }
+
+    /// Whether to go on after a piece of content was read.
+    fn go_on(&self, bytes: u64) -> bool {
+        self.tell(bytes);
+        !self.cancelled.load(Ordering::Relaxed) && self.options.pace.is_none_or(|pace| pace(bytes))
     }
 
     fn tell(&self, bytes: u64) {

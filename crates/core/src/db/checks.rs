@@ -1,0 +1,167 @@
+//! Which packages are to be read again, and how much of that is done. All of it is read from two partial indexes, over the
+//! packages that are there to be read.
+
+use std::time::Duration;
+
+use crate::db::{Database, DatabaseError, Transaction, sql};
+use crate::time::Timestamp;
+
+/// A package that one process reads, and nobody else meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The package.
+    pub package_id: String,
+    /// Its object root.
+    pub location: String,
+    /// The period runs from then.
+    pub since: Timestamp,
+}
+
+/// How much there is to read for packages that were last read, or taken in, at about the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// The end of that time.
+    pub until: Timestamp,
+    /// How many packages.
+    pub packages: u64,
+    /// What is stored of them.
+    pub bytes: u64,
+}
+
+/// Packages with their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// How many packages.
+    pub packages: u64,
+    /// What is stored of them.
+    pub bytes: u64,
+}
+
+/// Takes the package that was read longest ago, if one is free that was not read since `before`.
+pub async fn claim(
+    database: &Database,
+    holder: &str,
+    now: Timestamp,
+    before: Timestamp,
+    until: Timestamp,
+) -> Result<Option<Claimed>, DatabaseError> {
+    let update = "UPDATE packages SET check_until = $1, check_holder = $2
+                  WHERE id = (SELECT id FROM packages WHERE state NOT IN ('missing', 'deleted') AND check_until <= $3
+                      AND check_since <= $4 ORDER BY check_since, checked, id LIMIT 1 /* lock */)
+                  RETURNING id, location, check_since";
+    let mut transaction = database.begin().await?;
+    let row = transaction.row(sql(update).bind(until).bind(holder).bind(now).bind(before).skipping_locked()).await?;
+    transaction.commit().await?;
+    let claimed = |row: crate::db::Row| {
+        Ok(Claimed { package_id: row.text("id")?, location: row.text("location")?, since: row.time("check_since")? })
+    };
+    row.map(claimed).transpose()
+}
+
+/// From when the period of the package runs whose turn is next.
+pub async fn next(database: &Database, now: Timestamp) -> Result<Option<Timestamp>, DatabaseError> {
+    let query = "SELECT check_since FROM packages WHERE state NOT IN ('missing', 'deleted') AND check_until <= $1
+                 ORDER BY check_since, checked, id LIMIT 1";
+    database.row(sql(query).bind(now)).await?.map(|row| row.time("check_since")).transpose()
+}
+
+/// Keeps a package, or lets it alone until then; `false` when somebody else has it.
+pub async fn hold_until(
+    database: &Database,
+    package_id: &str,
+    holder: &str,
+    until: Timestamp,
+) -> Result<bool, DatabaseError> {
+    let update = "UPDATE packages SET check_until = $1 WHERE id = $2 AND check_holder = $3";
+    Ok(database.execute(sql(update).bind(until).bind(package_id).bind(holder)).await? == 1)
+}
+
+/// Whether a package is still held, and is there to be read; locks it.
+pub async fn holds_locked(
+    transaction: &mut Transaction,
+    package_id: &str,
+    holder: &str,
+) -> Result<bool, DatabaseError> {
+    let query = "SELECT 1 AS one FROM packages
+                 WHERE id = $1 AND check_holder = $2 AND check_until > 0 AND state NOT IN ('missing', 'deleted')";
+    let query = sql(query).bind(package_id).bind(holder).locking();
+    Ok(transaction.row(query).await?.is_some())
+}
+
+/// What is to be read, by the time from which the period runs, oldest first.
+pub async fn slots(database: &Database, length: Duration) -> Result<Vec<Slot>, DatabaseError> {
+    let micros = i64::try_from(length.as_micros()).unwrap_or(i64::MAX).max(1);
+    let rows = database.rows(sql(SLOTS).bind(micros)).await?;
+    let slot = |row: &crate::db::Row| {
+        Ok(Slot {
+            until: Timestamp(row.integer("slot")?.saturating_add(1).saturating_mul(micros)),
+            packages: row.count("packages")?,
+            bytes: row.count("bytes")?,
+        })
+    };
+    rows.iter().map(slot).collect()
+}
+
+/// The statement of [`slots`].
+pub(crate) const SLOTS: &str =
+    "SELECT check_since / $1 AS slot, COUNT(*) AS packages, CAST(SUM(stored_bytes) AS BIGINT) AS bytes
+     FROM packages WHERE state NOT IN ('missing', 'deleted') AND check_since >= 0 GROUP BY 1 ORDER BY 1";
+
+/// How much was read since that time.
+pub async fn checked_since(database: &Database, since: Timestamp) -> Result<Amount, DatabaseError> {
+    let Some(row) = database.row(sql(CHECKED).bind(since)).await? else { return Ok(Amount::default()) };
+    Ok(Amount { packages: row.count("packages")?, bytes: row.count("bytes")? })
+}
+
+/// The statement of [`checked_since`].
+pub(crate) const CHECKED: &str = "SELECT COUNT(*) AS packages, CAST(COALESCE(SUM(stored_bytes), 0) AS BIGINT) AS bytes
+     FROM packages WHERE state NOT IN ('missing', 'deleted') AND checked > 0 AND checked >= $1";
+
+/// Where the checks stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// What there is.
+    pub all: Amount,
+    /// What was read within the period.
+    pub covered: Amount,
+    /// What was never read since it was taken in.
+    pub never: Amount,
+    /// Packages of which something lies in an archive class, and could not be read when they were.
+    pub cold_packages: u64,
+    /// How many files that is.
+    pub cold_files: u64,
+    /// From when the period of the package runs whose turn is next.
+    pub oldest: Option<Timestamp>,
+}
+
+/// The statement of [`standing`].
+pub(crate) const STANDING: &str = "SELECT COUNT(*) AS packages, CAST(COALESCE(SUM(stored_bytes), 0) AS BIGINT) AS bytes,
+         COUNT(CASE WHEN checked > 0 AND checked >= $1 THEN 1 END) AS covered,
+         CAST(COALESCE(SUM(CASE WHEN checked > 0 AND checked >= $1 THEN stored_bytes END), 0) AS BIGINT) AS covered_bytes,
+         COUNT(CASE WHEN checked = 0 THEN 1 END) AS never,
+         CAST(COALESCE(SUM(CASE WHEN checked = 0 THEN stored_bytes END), 0) AS BIGINT) AS never_bytes,
+         COUNT(CASE WHEN cold_files > 0 THEN 1 END) AS cold,
+         CAST(COALESCE(SUM(cold_files), 0) AS BIGINT) AS cold_files
+     FROM packages WHERE state NOT IN ('missing', 'deleted') AND checked >= 0";
+/// The statement that finds the next turn.
+pub(crate) const OLDEST: &str =
+    "SELECT MIN(check_since) AS oldest FROM packages WHERE state NOT IN ('missing', 'deleted')";
+
+/// Where the checks stand; `since` is when the period begins that ends now.
+pub async fn standing(database: &Database, since: Timestamp) -> Result<Standing, DatabaseError> {
+    let mut standing = Standing::default();
+    if let Some(row) = database.row(sql(STANDING).bind(since)).await? {
+        let amount = |packages: &str, bytes: &str| {
+            Ok::<_, DatabaseError>(Amount { packages: row.count(packages)?, bytes: row.count(bytes)? })
+        };
+        standing.all = amount("packages", "bytes")?;
+        standing.covered = amount("covered", "covered_bytes")?;
+        standing.never = amount("never", "never_bytes")?;
+        standing.cold_packages = row.count("cold")?;
+        standing.cold_files = row.count("cold_files")?;
+    }
+    if let Some(row) = database.row(sql(OLDEST)).await? {
+        standing.oldest = row.time_or_null("oldest")?;
+    }
+    Ok(standing)
+}
