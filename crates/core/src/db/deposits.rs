@@ -10,8 +10,9 @@ use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
 use crate::named::named;
 use crate::order::OrderState;
 
-/// How many files are written with one statement.
-const FILES_AT_A_TIME: usize = 500;
+/// How many files are written with one statement. SQLite looks for each parameter by its name, from the first on: many make
+/// it slow.
+const FILES_AT_A_TIME: usize = 50;
 
 /// What a depositor wants to have stored as one version of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]

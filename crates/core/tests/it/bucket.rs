@@ -16,6 +16,8 @@ use dipper_core::settings::Settings;
 use dipper_core::verify::{VerifyCommand, VerifyReport, verify};
 
 use super::bench::{Bench, CLIENT, CONTRACT, files_below, places};
+use super::deposit::{command, depositor, registration};
+use super::gateway::Gateway;
 use crate::glacier::Glacier;
 use crate::postgres::TestDatabase;
 
@@ -73,6 +75,30 @@ async fn a_package_in_a_bucket_is_ordered_indexed_and_verified() {
     let report = verified(&bench.installation).await;
     assert_eq!((report.is_valid(), report.marked), (false, 1));
     assert_eq!(bench.package_state(&package_id).await, PackageState::Damaged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deposit_becomes_a_package_in_a_bucket() {
+    let (server, gateway) = (Glacier::start(), Gateway::new().await);
+    let directory = tempfile::tempdir().unwrap();
+    let (places, database) = places(&directory.path().join("data")).await;
+    let places = Places { archive_bucket: Some(server.settings(PREFIX)), ..places };
+    let settings = Settings { egress_allow: vec!["127.0.0.1".to_owned()], ..Settings::default() };
+    let bench = Bench::at(settings, directory, places, database).await;
+    let caller = depositor(CONTRACT);
+    bench.intake.gateway_register(&caller, CONTRACT, registration(&gateway.url())).await.unwrap();
+    for (version, files) in [("1", vec![("a", b"alpha".as_slice())]), ("2", vec![("a", b"alpha"), ("b", b"beta")])] {
+        files.iter().for_each(|(path, bytes)| gateway.has(&format!("fg/{path}"), bytes));
+        bench.intake.deposit(&caller, command("fg", version, &files)).await.unwrap();
+        bench.work().await;
+    }
+    let stored = bench.intake.deposit_view(&caller, CONTRACT, "fg").await.unwrap();
+    assert_eq!(stored.order.state, OrderState::Stored, "{:?}", stored.order.failure);
+    assert_eq!((stored.deposit.version, stored.deposit.existing, stored.deposit.retrieved), (Some(2), 1, 1));
+    assert_eq!(gateway.count(), 2);
+    object(&server, b"alpha");
+    let report = verified(&bench.installation).await;
+    assert!(report.problems.is_empty(), "{:#?}", report.problems);
 }
 
 #[tokio::test(flavor = "multi_thread")]

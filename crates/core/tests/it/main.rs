@@ -39,6 +39,7 @@ mod on_sqlite {
     mod bucket;
     mod cold;
     mod deposit;
+    mod deposit_nginx;
     mod deposit_process;
     mod gateway;
     mod identifiers;
@@ -47,6 +48,7 @@ mod on_sqlite {
     mod index;
     mod ingest;
     mod migrate;
+    mod nginx;
     mod orders;
     mod queue;
     mod scrub;
