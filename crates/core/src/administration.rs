@@ -430,13 +430,18 @@ impl Administration {
     }
 }
 
-async fn new_hashed_secret() -> Result<(Secret, String)> {
+pub(crate) async fn new_hashed_secret() -> Result<(Secret, String)> {
     let secret = secret::new_client_secret()?;
     let hashed = secret.clone();
     let hash = tokio::task::spawn_blocking(move || secret::hash(&hashed))
         .await
         .map_err(|error| SecretError::Hash(error.to_string()))??;
     Ok((secret, hash))
+}
+
+/// Whether a name can be that of a contract and of its client.
+pub(crate) fn check_account(id: &str) -> Result<()> {
+    check_identifier(CONTRACT, id)
 }
 
 fn check_identifier(what: &'static str, id: &str) -> Result<()> {

@@ -71,3 +71,34 @@ pub struct Caller {
     /// issuer's word.
     pub stored: bool,
 }
+
+impl Caller {
+    /// The contract that the client acts for where nothing names one: that of its own name, or the only one on which it
+    /// holds the role.
+    pub fn account(&self, role: Role) -> Option<&str> {
+        let held = self.grants.contracts(role);
+        match held.as_slice() {
+            [only] => Some(only),
+            several => several.iter().find(|id| **id == self.client_id).copied(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_acts_for_its_own_contract_or_for_its_only_one() {
+        let account = |contracts: &[&str]| {
+            let grants = contracts.iter().map(|id| ((*id).to_owned(), Role::Read)).collect();
+            let caller = Caller { client_id: "one".to_owned(), grants, stored: true };
+            assert_eq!(caller.account(Role::Write), None);
+            caller.account(Role::Read).map(str::to_owned)
+        };
+        assert_eq!(account(&[]), None);
+        assert_eq!(account(&["other"]).as_deref(), Some("other"));
+        assert_eq!(account(&["a", "one", "z"]).as_deref(), Some("one"));
+        assert_eq!(account(&["a", "z"]), None);
+    }
+}

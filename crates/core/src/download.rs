@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dipper_archive::digest::{Algorithm, Digest};
-use dipper_archive::package::{Checkpoints, Layout, ReadError, SourceError, VerifiedReader};
+use dipper_archive::package::{Checkpoints, Form, Layout, ReadError, SourceError, VerifiedReader};
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use crate::assembly::{Assembly, AssemblyError, LAYOUT_FORMAT};
 use crate::db::packages::{Package, PackageState};
+use crate::db::restores::RestoreFile;
 use crate::db::{DatabaseError, deliveries, orders, packages};
 use crate::fixity;
 use crate::installation::Installation;
-use crate::time::Timestamp;
 use crate::trace;
 
 /// How long a link into the store works that a client is led on to: it is followed at once.
@@ -44,6 +44,9 @@ pub enum DownloadError {
     /// The content lies in an archive class again, since the time for which it was recalled is over.
     #[error("the package lies in cold storage again: order it again, and new links are made once it was brought back")]
     Archived,
+    /// The stored bytes are not what they should be. Nothing of them is handed out.
+    #[error("stored content is damaged; the archive has been told")]
+    Damaged,
     /// The package cannot be read now. For the log.
     #[error("the package cannot be read: {0}")]
     Archive(#[from] AssemblyError),
@@ -96,9 +99,9 @@ pub struct Download {
     pub algorithm: Algorithm,
     /// The checksum over all its bytes.
     pub checksum: Digest,
-    /// When it was delivered.
-    pub delivered: Timestamp,
     package_id: String,
+    /// The object root inside the storage root.
+    root: String,
     order_id: String,
     opened: Opened,
     installation: Arc<Installation>,
@@ -143,12 +146,42 @@ impl Downloads {
             len: file.size_bytes,
             algorithm: file.algorithm,
             checksum: file.checksum,
-            delivered: delivery.created,
             package_id: package.id,
+            root: package.location,
             order_id: order.id,
             opened,
             installation: Arc::clone(&self.installation),
         }))
+    }
+
+    /// A file of a restore, which is computed from the archive as all others are.
+    pub(crate) fn single(
+        &self,
+        restore_id: &str,
+        file: &RestoreFile,
+        checkpoints: Option<Vec<u8>>,
+    ) -> Result<Download, DownloadError> {
+        let key = (restore_id.to_owned(), file.number);
+        let opened = match self.cached(&key) {
+            Some(opened) => opened,
+            None => {
+                let opened = open_single(file, checkpoints)?;
+                self.remember(key, opened.clone());
+                opened
+            }
+        };
+        let filename = file.path.rsplit('/').next().unwrap_or_default().to_owned();
+        Ok(Download {
+            filename,
+            len: file.size_bytes,
+            algorithm: file.algorithm,
+            checksum: file.digest,
+            package_id: file.package_id.clone(),
+            root: file.root.clone(),
+            order_id: restore_id.to_owned(),
+            opened,
+            installation: Arc::clone(&self.installation),
+        })
     }
 
     async fn opened(
@@ -205,6 +238,18 @@ impl Downloads {
     }
 }
 
+fn open_single(file: &RestoreFile, checkpoints: Option<Vec<u8>>) -> Result<Opened, DownloadError> {
+    let broken =
+        |message: String| DownloadError::Database(DatabaseError::Value { column: "checkpoints".to_owned(), message });
+    let checkpoints = match checkpoints {
+        Some(bytes) => Checkpoints::from_bytes(&bytes).map_err(|error| broken(error.to_string()))?,
+        None => Checkpoints::of_small(file.algorithm, file.digest, file.size_bytes)
+            .ok_or_else(|| broken("there are none".to_owned()))?,
+    };
+    let layout = Layout::new("", Form::Single, vec![file.content()], 0).map_err(AssemblyError::from)?;
+    Ok(Opened { layout: Arc::new(layout), checkpoints: Arc::new(checkpoints) })
+}
+
 /// The pieces of a range, one after the other.
 #[derive(Debug)]
 pub struct Pieces {
@@ -226,12 +271,22 @@ impl Download {
     /// As [`Download::stream`], but content that cannot be read because it lies in an archive class is told here, before
     /// an answer begins.
     pub async fn begin(&self, range: Range<u64>) -> Result<Pieces, DownloadError> {
-        let mut others = self.stream(range);
-        if !self.installation.archive.storage().has_archive_classes() {
-            return Ok(Pieces { first: None, others });
+        if self.installation.archive.storage().has_archive_classes() {
+            return self.begin_sure(range).await;
         }
+        Ok(Pieces { first: None, others: self.stream(range) })
+    }
+
+    /// As [`Download::begin`], and content that was deleted since, or is not what it should be, is told here as well, as far
+    /// as it is in the first piece.
+    pub async fn begin_sure(&self, range: Range<u64>) -> Result<Pieces, DownloadError> {
+        let mut others = self.stream(range);
         match others.recv().await {
             Some(Err(ReadError::Source(error))) if error.is_archived() => Err(DownloadError::Archived),
+            Some(Err(failure)) if self.was_deleted(&failure) => {
+                Err(DownloadError::Gone("it was deleted from the archive".to_owned()))
+            }
+            Some(Err(failure)) if is_damage(&failure) => Err(DownloadError::Damaged),
             first => Ok(Pieces { first, others }),
         }
     }
@@ -249,7 +304,7 @@ impl Download {
             let _entered = span.enter();
             if let Err(failure) = download.send(range, &sender) {
                 warn!(package_id = %download.package_id, %failure, "a download was broken off");
-                if is_damage(&failure) {
+                if is_damage(&failure) && !download.was_deleted(&failure) {
                     runtime.block_on(download.report(&failure.to_string()));
                 }
                 // The client may have gone already.
@@ -269,6 +324,13 @@ impl Download {
             }
         }
         Ok(())
+    }
+
+    /// Whether what is missing was deleted since this was opened.
+    fn was_deleted(&self, failure: &ReadError) -> bool {
+        let ReadError::Source(SourceError::Missing { location, .. }) = failure else { return false };
+        let content_path = location.strip_prefix(&self.root).and_then(|rest| rest.strip_prefix('/'));
+        content_path.is_some_and(|path| fixity::was_deleted(&self.installation.archive, &self.root, path))
     }
 
     async fn report(&self, reason: &str) {

@@ -1,6 +1,7 @@
 //! What fixity checks find, on record: with the package, among the events, and in the audit log.
 
 use dipper_archive::digest::{Algorithm, Digest};
+use dipper_archive::ocfl::{self, StorageRoot};
 
 use crate::audit::{self, AuditEntry, AuditFile, AuditKind};
 use crate::db::events::Event;
@@ -46,6 +47,16 @@ impl Check {
             Some((algorithm, digest)) => entry.digest(*algorithm, digest),
             None => entry,
         }
+    }
+}
+
+/// Whether the archive itself says that content, which is missing, is not there any more: it was deleted, which is no
+/// damage.
+pub(crate) fn was_deleted(archive: &StorageRoot, root: &str, content_path: &str) -> bool {
+    match archive.object_at(root) {
+        Ok(object) => !object.inventory().manifest().any(|(_, path)| path == content_path),
+        Err(ocfl::Error::NoSuchObject { .. }) => true,
+        Err(_) => false,
     }
 }
 

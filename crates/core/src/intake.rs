@@ -1,11 +1,15 @@
 //! The one door: what contracts, console and command line can ask for, with the checks that hold for all of them. Finding
 //! packages by their names is in `intake/lookup.rs`, deposits in `intake/deposit.rs`, the audit log in `intake/audit.rs`,
-//! delivery into areas in `intake/retrieval.rs`, what lies there in `intake/outgoing.rs`.
+//! delivery into areas in `intake/retrieval.rs`, what lies there in `intake/outgoing.rs`, files that are handed back one
+//! by one in `intake/restore.rs`.
 
+mod account;
 mod audit;
 mod deposit;
+mod filegroup;
 mod lookup;
 mod outgoing;
+mod restore;
 mod retrieval;
 
 use std::collections::HashMap;
@@ -29,10 +33,13 @@ use crate::order::{OrderState, Signal};
 use crate::progress::{self, ProgressError};
 use crate::trace;
 
+pub use account::{Account, AccountError};
 pub use audit::{AuditQuery, AuditRecord};
 pub use deposit::{DepositCommand, DepositError, DepositFault};
+pub use filegroup::{Filegroup, FilegroupError, StoredFile};
 pub use lookup::{PackageRecord, PackageWork};
 pub use outgoing::{OpenedFile, OutgoingError, OutgoingFile};
+pub use restore::{OrderRestore, RestoreError, RestoreView, RestoredFile};
 pub use retrieval::OrderRetrieval;
 
 /// The door to one installation; cheap to clone.

@@ -260,10 +260,12 @@ pub enum Channel {
     Sftp,
     /// The store of deliveries.
     S3,
+    /// Restores, file by file.
+    Restore,
 }
 
 impl Channel {
-    const ALL: [Channel; 4] = [Channel::Link, Channel::Https, Channel::Sftp, Channel::S3];
+    const ALL: [Channel; 5] = [Channel::Link, Channel::Https, Channel::Sftp, Channel::S3, Channel::Restore];
 
     fn name(self) -> &'static str {
         match self {
@@ -271,6 +273,7 @@ impl Channel {
             Channel::Https => "https",
             Channel::Sftp => "sftp",
             Channel::S3 => "s3",
+            Channel::Restore => "restore",
         }
     }
 }

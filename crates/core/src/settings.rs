@@ -58,6 +58,10 @@ pub struct Settings {
     pub link_lifetime: Duration,
     /// How long new links can be had.
     pub delivery_kept: Duration,
+    /// How long the files of a restore can be fetched.
+    pub restore_kept: Duration,
+    /// How long that can be made at the longest, counted from when it is asked for.
+    pub restore_longest: Duration,
     /// Whether links to what lies in the store of deliveries lead there at once, rather than through Dipper.
     pub direct_links: bool,
     /// How long a step waits that could not reach the store of deliveries.
@@ -216,6 +220,8 @@ impl Default for Settings {
             max_backoff: Duration::from_secs(300),
             link_lifetime: Duration::from_secs(168 * 3600),
             delivery_kept: Duration::from_secs(336 * 3600),
+            restore_kept: Duration::from_secs(336 * 3600),
+            restore_longest: Duration::from_secs(2160 * 3600),
             direct_links: true,
             store_pause: Duration::from_secs(15),
             sweep: Duration::from_secs(60),

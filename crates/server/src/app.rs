@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::FromRef;
+use axum::{Extension, Router};
 use dipper_core::intake::Intake;
 use tokio::sync::Semaphore;
 use utoipa::openapi::OpenApi;
@@ -11,12 +11,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::Settings;
-use crate::dialect::{dns, dps};
+use crate::dialect::{bridge, dns, dps, otm};
 use crate::fetches::Fetches;
 use crate::http::https::HttpsOnly;
+use crate::http::input::BodyLimit;
 use crate::http::limit::{ByAddress, RateLimit};
 use crate::http::refusal::Shapes;
-use crate::http::{self, Common, download, health, openapi};
+use crate::http::{self, Common, download, health, openapi, problem};
 use crate::signin::issuer::{self, Issuer};
 use crate::signin::password::Passwords;
 use crate::signin::{Expectations, KeySource, RemoteKeys, TokenVerifier};
@@ -133,7 +134,17 @@ impl App {
         if let Some(base_path) = self.0.settings.dns.base_path() {
             router = router.nest(base_path, dns::router());
         }
-        let (router, document) = router.split_for_parts();
+        let settings = &self.0.settings.bridge;
+        let limit = BodyLimit(settings.max_body_bytes);
+        if let Some(base_path) = settings.base_path() {
+            router = router.nest(base_path, bridge::router().layer(Extension(limit)));
+        }
+        if let Some(base_path) = settings.otm_base_path() {
+            router = router.nest(base_path, otm::router().layer(Extension(limit)));
+            router = router.nest(&format!("{base_path}/"), otm::base());
+        }
+        let (router, mut document) = router.split_for_parts();
+        openapi::name_plainly(&mut document);
         (router.with_state(self.clone()), document)
     }
 
@@ -145,16 +156,22 @@ impl App {
         let dns_base_path = settings.dns.base_path();
         let mut shapes = vec![("/oauth2".to_owned(), issuer::SHAPE), (dps_base_path.to_owned(), dps::SHAPE)];
         let mut uncounted = vec![format!("{dps_base_path}/"), "/healthz".to_owned(), "/readyz".to_owned()];
+        let mut encrypted: Vec<String> = dns_base_path.map(str::to_owned).into_iter().collect();
         if let Some(base_path) = dns_base_path {
             shapes.extend(dns::SHAPES.map(|(below, shape)| (format!("{base_path}{below}"), shape)));
             uncounted.push(format!("{base_path}/"));
+        }
+        for base_path in [settings.bridge.base_path(), settings.bridge.otm_base_path()].into_iter().flatten() {
+            shapes.push((base_path.to_owned(), problem::PROBLEM));
+            uncounted.extend([base_path.to_owned(), format!("{base_path}/")]);
+            encrypted.push(base_path.to_owned());
         }
         let common = Common {
             shapes: Shapes::new(shapes),
             https: HttpsOnly {
                 insecure_http: settings.server.insecure_http,
                 public_url: self.public_url().into(),
-                paths: Arc::new(dns_base_path.map(str::to_owned).into_iter().collect()),
+                paths: Arc::new(encrypted),
             },
             limit: ByAddress { limit: self.0.gate.limit.clone(), except: Arc::new(uncounted) },
             timeout: settings.request_timeout(),

@@ -54,7 +54,7 @@ impl Parts {
     }
 }
 
-/// A delivery in a contract's outgoing directory. One that replaced it is another.
+/// A delivery in a contract's outgoing directory, or a file of a restore. One that replaced it is another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Delivery {
     pub(crate) contract_id: String,
@@ -77,6 +77,11 @@ impl Delivery {
         let written = (stat.st_mtime.into(), i64::try_from(stat.st_mtime_nsec).unwrap_or_default());
         let size = u64::try_from(stat.st_size).unwrap_or_default();
         Delivery::known_by(contract_id, name, stat.st_ino, size, written)
+    }
+
+    /// A file of a restore, which takes the place of the contract.
+    pub(crate) fn of_restore(restore_id: &str, number: u32, size: u64) -> Delivery {
+        Delivery::known_by(restore_id, &number.to_string(), 0, size, (0, 0))
     }
 
     fn known_by(contract_id: &str, name: &str, inode: u64, size: u64, written: (i64, i64)) -> Delivery {

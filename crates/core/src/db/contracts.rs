@@ -1,7 +1,8 @@
 //! Contracts, clients and the roles that clients have on contracts.
 
 use crate::caller::{Grants, Role};
-use crate::db::{Database, DatabaseError, Row, Transaction, sql};
+use crate::db::packages::{IDS_AT_A_TIME, any_of};
+use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
 use crate::time::Timestamp;
 
 /// A client as the catalogue knows it.
@@ -139,6 +140,23 @@ pub async fn client_get(database: &Database, id: &str) -> Result<Option<(Client,
         }
     }
     Ok(Some((client, first.text("secret_hash")?)))
+}
+
+/// Those of some contracts that are written to by a client of their own name, sorted.
+pub async fn accounts(database: &Database, contract_ids: &[&str]) -> Result<Vec<String>, DatabaseError> {
+    let mut found = Vec::new();
+    for some in contract_ids.chunks(IDS_AT_A_TIME) {
+        let mut values = vec![Role::Write.name()];
+        let chosen = any_of("contract_id", some, &mut values);
+        let text = format!(
+            "SELECT contract_id FROM client_grants WHERE client_id = contract_id AND role = $1{chosen} ORDER BY contract_id"
+        );
+        let rows = database.rows(values.into_iter().fold(Statement::assembled(text), Statement::bind)).await?;
+        for row in &rows {
+            found.push(row.text("contract_id")?);
+        }
+    }
+    Ok(found)
 }
 
 /// Every client, sorted.

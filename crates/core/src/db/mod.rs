@@ -13,8 +13,8 @@
 //! So that no two transactions wait for each other, rows are locked in this order, and rows of one table in the order
 //! of their keys (packages: of their locations):
 //!
-//! shares, contracts, clients, client keys, orders, steps, packages, identifiers, ingests, deliveries, recalls, area
-//! files, submissions, deposits, gateways, webhooks, notices, mails, audit heads
+//! shares, contracts, clients, client keys, orders, steps, packages, identifiers, ingests, deliveries, restores,
+//! recalls, area files, submissions, deposits, gateways, webhooks, notices, mails, audit heads
 //!
 //! Entries of the audit log are written by [`Transaction::commit`], after everything else, so that nobody who wants to
 //! append to a chain holds it while he waits for another lock.
@@ -47,6 +47,7 @@ pub mod orders;
 pub mod packages;
 mod postgres;
 pub mod recalls;
+pub mod restores;
 mod schema;
 mod sqlite;
 mod statement;

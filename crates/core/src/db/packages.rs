@@ -357,6 +357,19 @@ pub async fn named(
     Ok(found.into_values().collect())
 }
 
+/// The depositor's names for the packages of a contract that are not deleted, sorted, at most `limit` of them after `after`.
+pub async fn object_ids(
+    database: &Database,
+    contract_id: &str,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<String>, DatabaseError> {
+    let query = "SELECT object_id FROM packages WHERE contract_id = $1 AND object_id > $2 AND state <> 'deleted'
+                 ORDER BY object_id LIMIT $3";
+    let rows = database.rows(sql(query).bind(contract_id).bind(after).bind(limit)).await?;
+    rows.iter().map(|row| row.text("object_id")).collect()
+}
+
 /// Packages that have no names, each with the time at which it was made: a catalogue that knew none has such.
 pub async fn unnamed(database: &Database, limit: u32) -> Result<Vec<(String, Timestamp)>, DatabaseError> {
     let query = "SELECT ocfl_id, created FROM packages

@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 13] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 14] = [
     (
         1,
         "catalogue",
@@ -87,6 +87,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 13] = [
         "audit",
         include_str!("../../migrations/sqlite/0013_audit.sql"),
         include_str!("../../migrations/postgres/0013_audit.sql"),
+    ),
+    (
+        14,
+        "restores",
+        include_str!("../../migrations/sqlite/0014_restores.sql"),
+        include_str!("../../migrations/postgres/0014_restores.sql"),
     ),
 ];
 

@@ -2,6 +2,7 @@
 //! publishes in the one transaction that also ends it, past the fence.
 
 mod admit;
+mod check;
 mod destination;
 mod insist;
 mod prepare;
@@ -65,8 +66,7 @@ pub(crate) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
             done => done,
         },
         StepKind::Pull => pull::run(installation, lease, hold).await,
-        StepKind::Check | StepKind::Delete => {
-            Err(StepError::Passing(format!("this program has no {} steps", lease.kind)))
-        }
+        StepKind::Check => check::run(installation, lease, hold).await,
+        StepKind::Delete => Err(StepError::Passing(format!("this program has no {} steps", lease.kind))),
     }
 }

@@ -206,10 +206,16 @@ impl Settings {
         found.range("area.keep_hours", area.keep_hours, 1, 24 * 3660);
         found.range("area.pickup_seconds", area.pickup_seconds, 0, 24 * 3600);
         found.range("area.settle_seconds", area.settle_seconds, 0, 24 * 3600);
+        self.bridge.check(found);
     }
 
     fn check_names(&self, found: &mut Found) {
-        let bases = [("dps.base_path", Some(self.dps.base_path.as_str())), ("dns.base_path", self.dns.base_path())];
+        let bases = [
+            ("dps.base_path", Some(self.dps.base_path.as_str())),
+            ("dns.base_path", self.dns.base_path()),
+            ("bridge.base_path", self.bridge.base_path()),
+            ("bridge.otm_base_path", self.bridge.otm_base_path()),
+        ];
         let bases = bases.into_iter().filter_map(|(key, base)| Some((key, base?)));
         let mut others =
             vec!["/oauth2", "/swagger", "/deliveries", "/healthz", "/readyz", "/openapi.json", "/.well-known"];

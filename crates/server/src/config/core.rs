@@ -119,6 +119,8 @@ impl Settings {
             max_backoff: Duration::from_secs(self.worker.max_backoff_seconds),
             link_lifetime: hours(self.delivery.link_hours),
             delivery_kept: hours(self.delivery.keep_hours),
+            restore_kept: self.bridge.restore_kept(),
+            restore_longest: self.bridge.restore_longest(),
             direct_links: self.delivery.store_links == StoreLinks::Direct,
             checksum: match self.delivery.checksum {
                 Checksum::Md5 => Algorithm::Md5,

@@ -2,6 +2,7 @@
 //!
 //! `default.toml` beside this file holds every setting with its default and its explanation.
 
+mod bridge;
 mod bucket;
 mod check;
 mod core;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use dipper_core::secret::Secret;
 use serde::Deserialize;
 
+pub use bridge::BridgeSettings;
 pub use bucket::S3Settings;
 pub use layers::Sources;
 pub use mail::MailSettings;
@@ -67,6 +69,8 @@ pub struct Settings {
     pub dps: DpsSettings,
     /// The DNS RESTful API.
     pub dns: DnsSettings,
+    /// The Bridge API, in both of its texts.
+    pub bridge: BridgeSettings,
     /// Who issues the tokens that are accepted.
     pub issuer: IssuerSettings,
     /// Outgoing calls.

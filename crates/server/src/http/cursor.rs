@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
+use super::input::Parameters;
 use super::refusal::Refusal;
 
 /// The cursor that continues after an identifier. `kind` tells the lists apart.
@@ -20,6 +21,27 @@ pub fn read(kind: char, cursor: &str) -> Result<String, Refusal> {
     })
 }
 
+/// The cursor that continues after a name that somebody else chose.
+pub fn write_name(kind: char, name: &str) -> String {
+    write(kind, name)
+}
+
+/// The name in a cursor of that kind.
+pub fn read_name(kind: char, cursor: &str) -> Result<String, Refusal> {
+    let decoded = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let name = decoded.as_deref().and_then(|text| text.strip_prefix(kind));
+    name.map(str::to_owned).ok_or_else(|| {
+        Refusal::bad_request(
+            "the parameter `cursor` is not one that a list gave: follow the link to the next page as it is",
+        )
+    })
+}
+
+/// The value of a `Link` header (RFC 8288) to the page that a cursor leads to: the same request otherwise.
+pub fn next_link(parameters: &Parameters, cursor: &str) -> String {
+    format!("<?{}>; rel=\"next\"", parameters.with("cursor", cursor))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,5 +53,17 @@ mod tests {
         for wrong in wrong {
             assert!(read('o', &wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_link_leads_to_the_same_list_after_a_name() {
+        let name = "fg/ü \"1\" & 2";
+        let link = next_link(&Parameters::parse(b"limit=2&status=a%26b&cursor=old"), &write_name('f', name));
+        let query = link.strip_prefix("<?").and_then(|rest| rest.strip_suffix(">; rel=\"next\"")).expect("a link");
+        let parameters = Parameters::parse(query.as_bytes());
+        let one = |name| parameters.one(name).expect("once").map(str::to_owned);
+        assert_eq!((one("limit").as_deref(), one("status").as_deref()), (Some("2"), Some("a&b")));
+        assert_eq!(read_name('f', &one("cursor").expect("a cursor")).expect("a name"), name);
+        assert!(read_name('g', &one("cursor").expect("a cursor")).is_err());
     }
 }

@@ -112,7 +112,7 @@ fn refusal(error: DownloadError) -> Refusal {
     match error {
         DownloadError::Forged => Refusal::new(StatusCode::FORBIDDEN, "LINK_NOT_GENUINE", message),
         DownloadError::Expired => Refusal::new(StatusCode::FORBIDDEN, "LINK_EXPIRED", message),
-        DownloadError::Gone(_) => Refusal::new(StatusCode::GONE, "DELIVERY_NOT_KEPT", message),
+        DownloadError::Gone(_) | DownloadError::Damaged => Refusal::new(StatusCode::GONE, "DELIVERY_NOT_KEPT", message),
         DownloadError::Archived => Refusal::new(StatusCode::CONFLICT, "CONTENT_ARCHIVED", message),
         DownloadError::Database(error) => {
             tracing::error!(%error, "a delivery could not be looked up");

@@ -89,6 +89,12 @@ impl Parameters {
         }
     }
 
+    /// All of them as a query, with this value in the place of the ones of its name.
+    pub fn with(&self, name: &str, value: &str) -> String {
+        let others = self.0.iter().filter(|(key, _)| key != name);
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(others).append_pair(name, value).finish()
+    }
+
     /// Whether a parameter is given at all, with a value or without one.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(key, _)| key == name)

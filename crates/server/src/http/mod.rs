@@ -1,18 +1,24 @@
 //! The HTTP side that all contracts share: the listener, what is done for every request, and how input is read.
 
+pub mod checksum;
 pub mod cursor;
 pub mod download;
 pub(crate) mod file;
 pub mod health;
 pub mod https;
 pub mod input;
+pub mod json;
 pub mod limit;
 pub mod listener;
 pub mod openapi;
+pub mod problem;
 pub mod range;
 pub mod refusal;
+pub(crate) mod refused;
+pub(crate) mod restored;
 pub mod routes;
 mod stall;
+pub mod stream;
 pub mod tls;
 pub mod trace;
 

@@ -39,6 +39,12 @@ pub fn empty(embedded_issuer: bool) -> OpenApi {
     OpenApiBuilder::new().info(info).components(Some(components.build())).security(Some(required)).build()
 }
 
+/// Names the last part of a path, which may hold slashes, as all other parts are named.
+pub fn name_plainly(document: &mut OpenApi) {
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+}
+
 /// The document and the pages.
 pub fn pages(document: OpenApi) -> Router {
     let document = Arc::new(document);

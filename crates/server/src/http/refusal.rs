@@ -27,13 +27,33 @@ pub struct Refusal {
     pub message: String,
     /// What else helps, such as the id of what is in the way.
     pub details: Option<String>,
+    /// The parts of the request that are at fault, where they have names.
+    pub parts: Box<[Part]>,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A part of a request that is at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The filegroup.
+    pub filegroup: String,
+    /// The file, where it is about one.
+    pub file: Option<String>,
+    /// What is wrong with it.
+    pub message: String,
 }
 
 impl Refusal {
     /// A refusal without details or headers of its own.
     pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Refusal {
-        Refusal { status, code: code.into(), message: message.into(), details: None, headers: Vec::new() }
+        Refusal {
+            status,
+            code: code.into(),
+            message: message.into(),
+            details: None,
+            parts: Box::default(),
+            headers: Vec::new(),
+        }
     }
 
     /// 400: the client is to change its request.
@@ -44,6 +64,16 @@ impl Refusal {
     /// 404.
     pub fn not_found(message: impl Into<String>) -> Refusal {
         Refusal::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
+    }
+
+    /// 409: the client is to come back, or to ask for something else.
+    pub fn conflict(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::CONFLICT, code, message)
+    }
+
+    /// 422: the request is well-formed, and asks for what cannot be.
+    pub fn unprocessable(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
     }
 
     /// 413.
@@ -84,6 +114,18 @@ impl Refusal {
     /// Adds details.
     pub fn details(mut self, details: impl Into<String>) -> Refusal {
         self.details = Some(details.into());
+        self
+    }
+
+    /// The same with another status.
+    pub fn status(mut self, status: StatusCode) -> Refusal {
+        self.status = status;
+        self
+    }
+
+    /// Names the parts of the request that are at fault.
+    pub fn parts(mut self, parts: Vec<Part>) -> Refusal {
+        self.parts = parts.into();
         self
     }
 

@@ -2,7 +2,7 @@
 
 use dipper_core::Role;
 
-use crate::dialect::{dns, dps};
+use crate::dialect::{bridge, dns, dps, otm};
 
 /// What a request must bring to be heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +43,23 @@ const OWN: [(&str, &str, Need); 10] = [
     ("GET", "/deliveries/{deliveryId}/{number}/{filename}", Need::SignedLink),
 ];
 
+/// Where the contracts are found. One that is not offered has no base path.
+#[derive(Clone, Copy, Debug)]
+pub struct Bases<'a> {
+    /// The DPS dissemination service.
+    pub dps: &'a str,
+    /// The DNS RESTful API.
+    pub dns: Option<&'a str>,
+    /// The draft of the Bridge API.
+    pub bridge: Option<&'a str>,
+    /// The Bridge API as it was published.
+    pub otm: Option<&'a str>,
+}
+
 /// Every route of a server with these base paths.
-pub fn table(dps_base_path: &str, dns_base_path: Option<&str>) -> Vec<Route> {
-    let below = |base_path: &str, rights: &[(&'static str, &str, Need)]| -> Vec<Route> {
+pub fn table(bases: Bases<'_>) -> Vec<Route> {
+    let below = |base_path: Option<&str>, rights: &[(&'static str, &str, Need)]| -> Vec<Route> {
+        let Some(base_path) = base_path else { return Vec::new() };
         let route = |(method, path, need): &(&'static str, &str, Need)| Route {
             method,
             path: format!("{base_path}{path}"),
@@ -53,7 +67,12 @@ pub fn table(dps_base_path: &str, dns_base_path: Option<&str>) -> Vec<Route> {
         };
         rights.iter().map(route).collect()
     };
-    let dns = dns_base_path.map(|base_path| below(base_path, &dns::RIGHTS));
-    let contracts = below(dps_base_path, &dps::RIGHTS).into_iter().chain(dns.into_iter().flatten());
-    below("", &OWN).into_iter().chain(contracts).collect()
+    let contracts = [
+        below(Some(""), &OWN),
+        below(Some(bases.dps), &dps::RIGHTS),
+        below(bases.dns, &dns::RIGHTS),
+        below(bases.bridge, &bridge::RIGHTS),
+        below(bases.otm, &otm::RIGHTS),
+    ];
+    contracts.into_iter().flatten().collect()
 }

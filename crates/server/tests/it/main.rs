@@ -21,6 +21,11 @@ const ENGINE: Engine = Engine::Sqlite;
 
 mod archive_s3;
 mod authority;
+mod bridge;
+mod bridge_fuzz;
+mod bridge_gateway;
+mod bridge_restores;
+mod bridge_support;
 mod cli;
 mod cli_demo;
 mod cli_fetch;
@@ -82,6 +87,10 @@ mod workers;
 mod on_postgres {
     const ENGINE: crate::Engine = crate::Engine::Postgres;
 
+    mod bridge;
+    mod bridge_gateway;
+    mod bridge_restores;
+    mod bridge_support;
     mod cli;
     mod cli_fetch;
     mod cli_remote;

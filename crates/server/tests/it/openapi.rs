@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dipper_server::http::routes::{self, Need};
+use dipper_server::http::routes::{self, Bases, Need};
 use serde_json::Value;
 
 use super::support::{Server, header};
@@ -22,7 +22,8 @@ async fn every_route_stands_in_the_table_of_rights_and_keeps_to_it() {
         }
     }
     described.extend(PAGES.map(|path| ("GET".to_owned(), path.to_owned())));
-    let table = routes::table("/dps-submission", Some("/daweb3"));
+    let bases = Bases { dps: "/dps-submission", dns: Some("/daweb3"), bridge: Some("/bridge"), otm: Some("/otm") };
+    let table = routes::table(bases);
     let listed: BTreeSet<_> = table.iter().map(|route| (route.method.to_owned(), route.path.clone())).collect();
     assert_eq!(described, listed);
 

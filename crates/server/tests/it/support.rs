@@ -150,6 +150,16 @@ impl Server {
         self.work().await;
     }
 
+    /// Waits until a condition holds that what runs beside the test brings about.
+    pub(crate) async fn until(&self, holds: impl AsyncFn() -> bool) -> bool {
+        let waiting = async {
+            while !holds().await {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.is_ok()
+    }
+
     /// Does one step if one is ready.
     pub(crate) async fn work_once(&self) -> bool {
         let worker = Worker::new(self.installation.clone());

@@ -1,0 +1,217 @@
+//! Between the core's words and the wire's. Every match is exhaustive: a new state of the core does not compile until this
+//! contract has a word for it.
+
+use dipper_archive::digest::{Algorithm, Digest};
+use dipper_core::db::deposits::DepositView;
+use dipper_core::db::restores::{Checksums, RestoreState};
+use dipper_core::deposit::{DepositEntry, DepositedFile};
+use dipper_core::intake::RestoreView;
+use dipper_core::order::OrderState;
+use dipper_core::selection::{SelectedFile, Selection};
+
+use super::wire::{
+    DepositAnswer, DepositRequest, DepositStatus, DepositedFilegroup, NamedFile, RestoreAnswer, RestoreStatus,
+    SelectionRequest, ToldFile,
+};
+use crate::http::checksum;
+use crate::http::input::Parameters;
+use crate::http::refusal::{Part, Refusal};
+use crate::http::refused;
+
+/// The checksums that are told of a file, or what is wrong with one of them.
+pub(super) fn checksums(file: &NamedFile) -> Result<Vec<(Algorithm, Digest)>, String> {
+    let given = [(Algorithm::Md5, &file.md5), (Algorithm::Sha256, &file.sha256), (Algorithm::Sha512, &file.sha512)];
+    let mut read = Vec::new();
+    for (algorithm, text) in given {
+        if let Some(text) = text.as_deref().filter(|text| !text.is_empty()) {
+            read.push((algorithm, checksum::parse(algorithm, text)?));
+        }
+    }
+    Ok(read)
+}
+
+/// What is asked for of filegroups, or every part of it that cannot be read.
+pub(super) fn selections(request: SelectionRequest) -> Result<Vec<Selection>, Refusal> {
+    if request.0.is_empty() {
+        return Err(Refusal::bad_request("the request names no filegroup"));
+    }
+    let mut parts = Vec::new();
+    let mut selections = Vec::with_capacity(request.0.len());
+    for (object_id, selected) in request.0 {
+        let selected = selected.unwrap_or_default();
+        let files = selected.files.map(|files| {
+            let mut read = Vec::with_capacity(files.0.len());
+            for (path, file) in files.0 {
+                match checksums(&file.unwrap_or_default()) {
+                    Ok(checksums) => read.push(SelectedFile { path, checksums }),
+                    Err(message) => parts.push(Part { filegroup: object_id.clone(), file: Some(path), message }),
+                }
+            }
+            read
+        });
+        selections.push(Selection { object_id, version: selected.version, files });
+    }
+    if parts.is_empty() { Ok(selections) } else { Err(refused::unprocessable("CHECKSUM", parts)) }
+}
+
+/// The state that the parameter `status` names, with or without what it begins with; `known` are the words.
+pub(super) fn asked_status<T: Copy>(
+    parameters: &Parameters,
+    prefix: &str,
+    known: &[(&str, T)],
+) -> Result<Option<T>, Refusal> {
+    let Some(given) = parameters.one("status")? else { return Ok(None) };
+    let word = given.strip_prefix(prefix).unwrap_or(given);
+    match known.iter().find(|(name, _)| *name == word) {
+        Some((_, state)) => Ok(Some(*state)),
+        None => {
+            let words: Vec<String> = known.iter().map(|(name, _)| format!("{prefix}{name}")).collect();
+            let message = format!("the parameter `status` must be one of {}, not {given:?}", words.join(", "));
+            Err(Refusal::bad_request(message))
+        }
+    }
+}
+
+/// What the states of restores begin with.
+pub(super) const RESTORE: &str = "RESTORE_";
+/// The states of restores by their names.
+pub(super) const RESTORE_STATES: [(&str, RestoreState); 5] = [
+    ("ACCEPTED", RestoreState::Accepted),
+    ("STAGED", RestoreState::Staged),
+    ("COMPLETE", RestoreState::Complete),
+    ("ERROR", RestoreState::Failed),
+    ("EXPIRED", RestoreState::Expired),
+];
+
+fn restore_status(state: RestoreState) -> RestoreStatus {
+    match state {
+        RestoreState::Accepted => RestoreStatus::RestoreAccepted,
+        RestoreState::Staged => RestoreStatus::RestoreStaged,
+        RestoreState::Complete => RestoreStatus::RestoreComplete,
+        RestoreState::Failed => RestoreStatus::RestoreError,
+        RestoreState::Expired => RestoreStatus::RestoreExpired,
+    }
+}
+
+pub(super) fn restore(view: &RestoreView) -> RestoreAnswer {
+    let restore = &view.restore;
+    let fetched = restore.file_count.saturating_sub(restore.unfetched);
+    let details = match &restore.failure {
+        Some(failure) => failure.message.clone(),
+        None if fetched > 0 => format!("{fetched} of {} files were fetched", restore.file_count),
+        None => String::new(),
+    };
+    let expiration = restore.released.or(restore.expires);
+    RestoreAnswer {
+        file_count: restore.file_count.to_string(),
+        status: restore_status(view.state),
+        details,
+        expiration: expiration.map(|time| time.to_string()).unwrap_or_default(),
+    }
+}
+
+/// A stored file with every checksum that is known.
+pub(super) fn told(size_bytes: Option<u64>, checksums: &Checksums) -> ToldFile {
+    let hex = |digest: Option<Digest>| digest.map(|digest| digest.to_string());
+    ToldFile {
+        size: size_bytes.map(|size| size.to_string()),
+        md5: hex(checksums.md5),
+        sha256: hex(checksums.sha256),
+        sha512: hex(checksums.sha512),
+    }
+}
+
+/// What the states of deposits begin with.
+pub(super) const DEPOSIT: &str = "DEPOSIT_";
+/// The states of deposits by their names.
+pub(super) const DEPOSIT_STATES: [(&str, DepositStatus); 4] = [
+    ("ACCEPTED", DepositStatus::DepositAccepted),
+    ("STAGED", DepositStatus::DepositStaged),
+    ("COMPLETE", DepositStatus::DepositComplete),
+    ("ERROR", DepositStatus::DepositError),
+];
+
+/// Where a deposit stands whose order is in that state; `None` of states that no deposit has.
+pub(super) fn deposit_status(state: OrderState) -> Option<DepositStatus> {
+    match state {
+        OrderState::Received | OrderState::Queued | OrderState::Pulling => Some(DepositStatus::DepositAccepted),
+        OrderState::Storing => Some(DepositStatus::DepositStaged),
+        OrderState::Stored => Some(DepositStatus::DepositComplete),
+        OrderState::Failed | OrderState::Rejected | OrderState::Cancelled => Some(DepositStatus::DepositError),
+        OrderState::Held
+        | OrderState::Recalling
+        | OrderState::Verifying
+        | OrderState::Delivering
+        | OrderState::Deleting
+        | OrderState::Delivered
+        | OrderState::Deleted => None,
+    }
+}
+
+/// The states of the orders of deposits that stand there; where nothing is asked for, of all that are not complete.
+pub(super) fn deposit_states(asked: Option<DepositStatus>) -> Vec<OrderState> {
+    let wanted = |status: DepositStatus| match asked {
+        Some(asked) => status == asked,
+        None => status != DepositStatus::DepositComplete,
+    };
+    OrderState::ALL.iter().copied().filter(|state| deposit_status(*state).is_some_and(wanted)).collect()
+}
+
+/// What is to be deposited. What is wrong with it, the core says.
+pub(super) fn deposit(request: DepositRequest) -> Vec<DepositEntry> {
+    let file = |(id, named): (String, NamedFile)| {
+        let given = [(Algorithm::Md5, named.md5), (Algorithm::Sha256, named.sha256), (Algorithm::Sha512, named.sha512)];
+        let checksums = given.into_iter().filter_map(|(algorithm, text)| Some((algorithm, text?))).collect();
+        DepositedFile { id, size: named.size.map(|size| size.0), checksums }
+    };
+    let filegroup = |(filegroup, deposited): (String, DepositedFilegroup)| DepositEntry {
+        filegroup,
+        version: deposited.version.unwrap_or_default(),
+        files: deposited.files.0.into_iter().map(file).collect(),
+    };
+    request.0.into_iter().map(filegroup).collect()
+}
+
+/// A deposit; `None` of what is none.
+pub(super) fn deposit_answer(view: &DepositView) -> Option<DepositAnswer> {
+    let (order, deposit) = (&view.order, &view.deposit);
+    let details = match &order.failure {
+        Some(failure) => failure.message.clone(),
+        None => format!(
+            "of {} files, {} were fetched, and {} are part of an earlier version",
+            deposit.file_count, deposit.retrieved, deposit.existing
+        ),
+    };
+    Some(DepositAnswer {
+        version: deposit.label.clone(),
+        file_count: deposit.file_count.to_string(),
+        status: deposit_status(order.state)?,
+        details,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::json;
+
+    #[test]
+    fn a_file_may_have_several_checksums_and_each_is_read() {
+        let (md5, sha256) = ("d4".repeat(16), "E3".repeat(32));
+        let text = format!(
+            r#"{{"a":{{}},"b":{{"version":"v","files":{{"x":{{"MD5":"{md5}","SHA-256":"{sha256}","size":"1"}},"y":{{}},"z":null}}}}}}"#
+        );
+        let found = selections(json::parse(text.as_bytes()).expect("JSON")).expect("read");
+        assert_eq!((found[0].files.as_ref(), found[0].version.as_ref()), (None, None));
+        let files = found[1].files.as_ref().expect("files");
+        let expected = [(Algorithm::Md5, md5.parse().expect("hex")), (Algorithm::Sha256, sha256.parse().expect("hex"))];
+        assert_eq!((files[0].path.as_str(), files[0].checksums.as_slice()), ("x", &expected[..]));
+        assert!(files[1].checksums.is_empty() && files[2].checksums.is_empty());
+        let wrong = r#"{"a":{"files":{"x":{"MD5":"12"},"y":{"SHA-512":"00"}}}}"#;
+        let refusal = selections(json::parse(wrong.as_bytes()).expect("JSON")).expect_err("refused");
+        assert_eq!((refusal.status.as_u16(), refusal.parts.len()), (422, 2));
+        for unread in [r#"{"a":{"files":{"x":{"SHA-1":"12"}}}}"#, r#"{"a":{"files":["x"]}}"#, r#"{"a":[]}"#] {
+            assert!(json::parse::<SelectionRequest>(unread.as_bytes()).is_err(), "{unread}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A file of a restore as an answer: all of it or a range, verified before it leaves, and noted once it was fetched whole.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{CONTENT_TYPE, ETAG, HeaderName};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use dipper_archive::digest::{Algorithm, Digest};
+use dipper_core::download::{DownloadError, Pieces};
+use dipper_core::intake::{Intake, RestoredFile};
+use dipper_core::meter::Channel;
+use dipper_core::time::Timestamp;
+use futures_util::stream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::file::{self, BUSY_SECONDS};
+use super::refusal::Refusal;
+use crate::app::App;
+use crate::fetches::{Delivery, Fetch, Fetches};
+use crate::metrics::{self, RunningDownload};
+
+/// How a file is asked for.
+pub(crate) struct Asked<'a> {
+    /// The restore.
+    pub(crate) restore_id: &'a str,
+    pub(crate) method: &'a Method,
+    pub(crate) headers: &'a HeaderMap,
+    /// The kind of checksum that the entity tag is.
+    pub(crate) etag: Algorithm,
+}
+
+/// Answers with a file, or a part of it.
+pub(crate) async fn send(app: &App, asked: Asked<'_>, restored: RestoredFile) -> Result<Response, Refusal> {
+    let RestoredFile { file, download } = restored;
+    let checksum: Digest = file.checksums.of(asked.etag).unwrap_or(file.digest);
+    let etag = format!("\"{checksum}\"");
+    let Some(sent) = file::select(asked.method, asked.headers, file.size_bytes, &etag)? else {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
+    };
+    let body = if asked.method == Method::HEAD {
+        Body::empty()
+    } else {
+        let permit = file::permit(app)?;
+        let delivery = Delivery::of_restore(asked.restore_id, file.number, file.size_bytes);
+        let fetching = Fetching::begin(app, delivery, file.number);
+        let range = sent.range.clone();
+        if range.is_empty() {
+            fetching.all_sent(range)
+        } else {
+            let pieces = download.begin_sure(range.clone()).await.map_err(refusal)?;
+            fetching.send(pieces, range, permit)
+        }
+    };
+    let mut response = (sent.status, body).into_response();
+    sent.describe(response.headers_mut(), &download.filename);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    Ok(response)
+}
+
+/// Adds a header. A value that no header can hold is left out.
+pub(crate) fn put(response: &mut Response, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+fn refusal(error: DownloadError) -> Refusal {
+    let message = error.to_string();
+    match error {
+        DownloadError::Gone(_) => Refusal::not_found("the file was deleted from the archive"),
+        DownloadError::Archived => {
+            Refusal::conflict("CONTENT_ARCHIVED", "the file lies in cold storage again: ask for a new restore")
+        }
+        DownloadError::Damaged => Refusal::conflict("NOT_READY", message),
+        DownloadError::Database(error) => {
+            tracing::error!(%error, "a restored file could not be opened");
+            Refusal::database(&error)
+        }
+        DownloadError::Forged | DownloadError::Expired | DownloadError::Store(_) | DownloadError::Archive(_) => {
+            tracing::error!("a restored file could not be opened: {message}");
+            Refusal::unavailable("the file cannot be read now: try again later", BUSY_SECONDS)
+        }
+    }
+}
+
+/// A file that is being sent. What was sent of it is known when this is dropped.
+struct Fetching {
+    intake: Intake,
+    fetches: Arc<Fetches>,
+    fetch: Fetch,
+    number: u32,
+    /// Whether all that was asked for was sent.
+    done: bool,
+}
+
+impl Fetching {
+    fn begin(app: &App, delivery: Delivery, number: u32) -> Fetching {
+        let fetches = app.fetches();
+        let fetch = fetches.begin(delivery, Timestamp::now());
+        Fetching { intake: app.intake().clone(), fetches, fetch, number, done: false }
+    }
+
+    /// Of an empty file.
+    fn all_sent(mut self, range: Range<u64>) -> Body {
+        self.fetch.served(range.start, 0);
+        self.done = true;
+        Body::empty()
+    }
+
+    fn send(self, pieces: Pieces, range: Range<u64>, permit: OwnedSemaphorePermit) -> Body {
+        let running = metrics::download(Channel::Restore);
+        let sending = Sending { fetching: self, pieces, range, running, _permit: permit };
+        Body::from_stream(stream::try_unfold(sending, Sending::next))
+    }
+}
+
+struct Sending {
+    fetching: Fetching,
+    pieces: Pieces,
+    /// What is still to be sent.
+    range: Range<u64>,
+    running: RunningDownload,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Sending {
+    async fn next(mut self) -> io::Result<Option<(Bytes, Sending)>> {
+        if self.range.is_empty() {
+            return Ok(None);
+        }
+        let piece = match self.pieces.next().await {
+            Some(piece) => piece.map_err(io::Error::other)?,
+            // The reader is gone without a word: no end of the file either.
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        self.fetching.fetch.served(self.range.start, piece.len());
+        self.running.sent(piece.len() as u64);
+        self.range.start = self.range.start.saturating_add(piece.len() as u64).min(self.range.end);
+        self.fetching.done = self.range.is_empty();
+        Ok(Some((piece, self)))
+    }
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        if !self.done {
+            self.fetches.cut_off(&self.fetch);
+            return;
+        }
+        if !self.fetches.closed(&self.fetch) {
+            return;
+        }
+        let (intake, fetches) = (self.intake.clone(), self.fetches.clone());
+        let (delivery, number) = (self.fetch.delivery.clone(), self.number);
+        let noting = async move {
+            if let Err(error) = intake.restored_fetched(&delivery.contract_id, number).await {
+                tracing::error!(restore_id = delivery.contract_id, number, %error, "a fetched file was not noted");
+                fetches.forget(&delivery);
+            }
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(noting);
+        }
+    }
+}
