@@ -213,15 +213,18 @@ pub async fn progress(
     files: &[(u64, u64)],
 ) -> Result<(), DatabaseError> {
     for some in files.chunks(FILES_AT_A_TIME) {
-        let row = |row: usize| format!("(CAST(${} AS BIGINT), CAST(${} AS BIGINT))", 3 + row * 2, 4 + row * 2);
-        let rows: Vec<String> = (0..some.len()).map(row).collect();
+        // The numbers are written out, so that each row is looked up by its key: joined with a list, the database might
+        // read all rows of the deposit instead.
+        let (numbers, sizes): (Vec<String>, Vec<String>) = (0..some.len())
+            .map(|row| (3 + row * 2, 4 + row * 2))
+            .map(|(number, size)| (format!("${number}"), format!("WHEN ${number} THEN ${size}")))
+            .unzip();
         let text = format!(
-            "WITH found (number, size_bytes) AS (VALUES {})
-             UPDATE deposit_files SET state = $1, size_bytes = found.size_bytes FROM found
-             WHERE deposit_files.order_id = $2 AND deposit_files.number = found.number
-                 AND deposit_files.state = 'pending'
-             RETURNING deposit_files.size_bytes AS size_bytes",
-            rows.join(", ")
+            "UPDATE deposit_files SET state = $1, size_bytes = CASE number {} END
+             WHERE order_id = $2 AND number IN ({}) AND state = 'pending'
+             RETURNING size_bytes",
+            sizes.join(" "),
+            numbers.join(", ")
         );
         let mut statement = Statement::assembled(text).bind(state.name()).bind(order_id);
         for (number, size_bytes) in some {
