@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 /// The credentials that it takes.
@@ -132,7 +132,9 @@ impl Drop for Gateway {
     }
 }
 
-async fn serve(mut stream: TcpStream, state: &Mutex<State>) {
+async fn serve(stream: TcpStream, state: &Mutex<State>) {
+    stream.set_nodelay(true).unwrap();
+    let mut stream = BufReader::new(stream);
     while let Some(request) = read(&mut stream).await {
         {
             let mut state = state.lock().unwrap();
@@ -148,7 +150,7 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     }
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Request> {
+async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -162,7 +164,7 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
 }
 
 /// `None` when the connection is to be closed.
-async fn answer(stream: &mut TcpStream, request: &Request, state: &Mutex<State>) -> Option<()> {
+async fn answer(stream: &mut BufReader<TcpStream>, request: &Request, state: &Mutex<State>) -> Option<()> {
     use base64::Engine as _;
     let path = request.target.split('?').next().unwrap().to_owned();
     let hanging = {
@@ -239,7 +241,7 @@ async fn answer(stream: &mut TcpStream, request: &Request, state: &Mutex<State>)
     }
 }
 
-async fn write(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) -> Option<()> {
+async fn write(stream: &mut BufReader<TcpStream>, status: &str, headers: &str, body: &[u8]) -> Option<()> {
     let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).await.ok()?;
     stream.write_all(body).await.ok()
