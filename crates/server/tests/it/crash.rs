@@ -163,6 +163,13 @@ async fn whatever_is_killed_nothing_is_lost_or_done_twice() {
     let ended = tokio::time::timeout(PATIENCE, stopping).await.expect("in time").expect("joined");
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(program.json(&["verify"])["valid"], true);
+    // Every version was recorded once, and the chain is whole.
+    assert_eq!(program.json(&["audit", "verify"])["valid"], true);
+    let log = program.json(&["audit", "list", "--kind", "ingest", "--limit", "10000"]);
+    let entries = log["entries"].as_array().expect("entries");
+    let versions: BTreeSet<String> =
+        entries.iter().map(|entry| format!("{} {}", entry["archiveId"], entry["version"])).collect();
+    assert_eq!((versions.len(), entries.len()), (ROUNDS as usize + 1, ROUNDS as usize + 1), "{log}");
     crate::peers::ocfl_validate(&object_roots(&program.path("data/archive")));
 }
 

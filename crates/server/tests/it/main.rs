@@ -20,6 +20,7 @@ pub(crate) enum Engine {
 const ENGINE: Engine = Engine::Sqlite;
 
 mod archive_s3;
+mod audit;
 mod authority;
 mod bridge;
 mod bridge_fuzz;
@@ -87,6 +88,7 @@ mod workers;
 mod on_postgres {
     const ENGINE: crate::Engine = crate::Engine::Postgres;
 
+    mod audit;
     mod bridge;
     mod bridge_gateway;
     mod bridge_restores;
