@@ -6,7 +6,7 @@ use dipper_archive::ocfl::{self, StorageRoot};
 use crate::audit::{self, AuditEntry, AuditFile, AuditKind};
 use crate::db::events::Event;
 use crate::db::packages::{Package, PackageState};
-use crate::db::{DatabaseError, Transaction, events, packages};
+use crate::db::{DatabaseError, Transaction, events, mails, packages};
 use crate::installation::Installation;
 use crate::meter;
 use crate::time::Timestamp;
@@ -88,8 +88,9 @@ pub async fn failure(
     meter::damaged();
     if let Some(package) = packages::get_locked(transaction, package_id).await? {
         if matches!(package.state, PackageState::Preserved | PackageState::Missing) {
-            let reason = Some(reason.to_owned());
-            packages::state_set(transaction, package_id, PackageState::Damaged, reason, now).await?;
+            let why = Some(reason.to_owned());
+            packages::state_set(transaction, package_id, PackageState::Damaged, why, now).await?;
+            mails::insert_damage(transaction, &package, reason, now).await?;
         }
         let entry = check.map_or_else(|| AuditEntry::of(AuditKind::Fixity, &package, now), |c| c.entry(&package, now));
         let detail = match check {

@@ -1,4 +1,5 @@
-//! E-mail to the people of a contract: which package lies ready in their area, and how to get it.
+//! E-mail to the people of a contract: which package lies ready in their area, and how to get it; and, to the operators too,
+//! which one was found damaged.
 //!
 //! An e-mail is owed in the transaction that delivers the package, claimed under a lease before it is sent and recorded
 //! after. A crash between the two sends it again under the same `Message-ID`.
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::db::area_files::AreaFile;
-use crate::db::mails::{MailEnd, MailLease};
+use crate::db::mails::{Damage, MailEnd, MailLease};
 use crate::db::orders::Order;
 use crate::db::packages::Package;
 use crate::db::{DatabaseError, area_files, mails, orders, packages};
@@ -43,6 +44,8 @@ pub struct MailSettings {
     pub credentials: Option<(String, Secret)>,
     /// Who the e-mail is from, as in `Archive <archive@example.org>`.
     pub from: String,
+    /// Who is told when a package is found damaged, besides the people of its contract.
+    pub operators: Vec<String>,
     /// How long the server may take to answer.
     pub timeout: Duration,
     /// The wait after the first failed attempt, doubled after each further one.
@@ -68,6 +71,22 @@ pub enum MailEncryption {
 pub trait MailRenderer: Send + Sync {
     /// Subject and text; `None` when there is nothing to tell.
     fn render(&self, facts: &MailFacts<'_>) -> Option<MailText>;
+
+    /// Subject and text of the message that a package was found damaged.
+    fn render_damage(&self, facts: &DamageFacts<'_>) -> MailText;
+}
+
+/// What an e-mail about damage can tell.
+#[derive(Debug)]
+pub struct DamageFacts<'a> {
+    /// The language to write in.
+    pub language: Language,
+    /// The package.
+    pub package: &'a Package,
+    /// What was found.
+    pub reason: &'a str,
+    /// When.
+    pub found: Timestamp,
 }
 
 /// What an e-mail can tell.
@@ -216,11 +235,14 @@ impl Mailer {
 
     async fn attempt(&self, lease: &MailLease) {
         let end = match self.write(lease).await {
+            Ok(Some(_)) if self.installation.clock.now() > lease.give_up => {
+                MailEnd::Abandoned("nobody took it in time".to_owned())
+            }
             Ok(Some(message)) => match self.transport.send(message).await {
                 Ok(_) => MailEnd::Accepted,
                 Err(error) => self.after_failure(lease, &error),
             },
-            Ok(None) => MailEnd::Abandoned("the package does not lie there any more".to_owned()),
+            Ok(None) => MailEnd::Abandoned("there is nothing to tell any more, or nobody".to_owned()),
             Err(WriteError::Database(error)) => {
                 // The lease runs out, and it is tried again.
                 warn!(%error, order_id = lease.order_id, "an e-mail could not be written");
@@ -242,6 +264,9 @@ impl Mailer {
     /// The message; `None` when there is nothing to tell any more.
     async fn write(&self, lease: &MailLease) -> Result<Option<Message>, WriteError> {
         let database = &self.installation.database;
+        if let Some(damage) = &lease.damage {
+            return self.write_damage(lease, damage).await;
+        }
         let Some(order) = orders::get(database, &lease.order_id).await? else { return Ok(None) };
         let package = packages::get(database, &order.package_id).await?;
         let file = area_files::of_orders(database, &[&order.id]).await?.pop();
@@ -251,19 +276,41 @@ impl Mailer {
         let kept_until = file.placed.unwrap_or(lease.created).plus(self.installation.settings.area.kept);
         let facts = MailFacts { language: lease.language, order: &order, package: &package, file: &file, kept_until };
         let Some(text) = self.renderer.render(&facts) else { return Ok(None) };
-        let wrong = |error: &dyn fmt::Display| WriteError::Message(format!("{}: {error}", lease.address));
-        let to: Mailbox = lease.address.parse().map_err(|error| wrong(&error))?;
-        let message = Message::builder()
-            .from(self.from.clone())
-            .to(to)
+        self.message(lease, std::slice::from_ref(&lease.address), text).map(Some)
+    }
+
+    /// The message that a package is damaged; `None` when there is nobody to tell.
+    async fn write_damage(&self, lease: &MailLease, damage: &Damage) -> Result<Option<Message>, WriteError> {
+        let to = match lease.address.as_str() {
+            "" => self.settings.operators.as_slice(),
+            _ => std::slice::from_ref(&lease.address),
+        };
+        let Some(package) = packages::get(&self.installation.database, &damage.package_id).await? else {
+            return Ok(None);
+        };
+        if to.is_empty() {
+            return Ok(None);
+        }
+        let (language, reason, found) = (lease.language, damage.reason.as_str(), lease.created);
+        let text = self.renderer.render_damage(&DamageFacts { language, package: &package, reason, found });
+        self.message(lease, to, text).map(Some)
+    }
+
+    fn message(&self, lease: &MailLease, to: &[String], text: MailText) -> Result<Message, WriteError> {
+        let wrong = |error: &dyn fmt::Display| WriteError::Message(format!("{}: {error}", to.join(", ")));
+        let mut builder = Message::builder().from(self.from.clone());
+        for address in to {
+            let address: Mailbox = address.parse().map_err(|error| wrong(&error))?;
+            builder = builder.to(address);
+        }
+        builder
             .subject(text.subject)
-            .message_id(Some(format!("<{}@{}>", order.id, self.from.email.domain())))
+            .message_id(Some(format!("<{}@{}>", lease.order_id, self.from.email.domain())))
             .date(lease.created.to_datetime().into())
             .raw_header(automatic())
             .header(ContentType::TEXT_PLAIN)
             .body(text.body)
-            .map_err(|error| wrong(&error))?;
-        Ok(Some(message))
+            .map_err(|error| wrong(&error))
     }
 
     fn after_failure(&self, lease: &MailLease, error: &SmtpError) -> MailEnd {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use dipper_core::language::Language;
-use dipper_core::mail::{MailFacts, MailRenderer, MailText};
+use dipper_core::mail::{DamageFacts, MailFacts, MailRenderer, MailText};
 use dipper_core::time::Timestamp;
 
 /// What is told of how a package is fetched.
@@ -48,6 +48,46 @@ impl MailRenderer for Words {
         let until = date(facts.kept_until, facts.language);
         let _ = write!(body, "\n{}\n\n-- \n{}\n", phrases.kept.replace("{until}", &until), phrases.automatic);
         Some(MailText { subject: phrases.subject.replace("{name}", name), body })
+    }
+
+    fn render_damage(&self, facts: &DamageFacts<'_>) -> MailText {
+        let phrases = phrases(facts.language);
+        let [subject, happened, meaning, finding] = damage_phrases(facts.language);
+        let package = facts.package;
+        let rows = [
+            (phrases.name, package.object_id.clone()),
+            (phrases.identifier, package.identifier.clone()),
+            (finding, facts.reason.to_owned()),
+        ];
+        let happened = happened.replace("{found}", &date(facts.found, facts.language));
+        let (greeting, rows) = (phrases.greeting, table(&rows));
+        let body = format!("{greeting}\n\n{happened}\n\n{rows}\n{meaning}\n\n-- \n{}\n", phrases.automatic);
+        MailText { subject: subject.replace("{name}", &package.object_id), body }
+    }
+}
+
+/// The words of the message that a package was found damaged: subject, what happened, what it means.
+fn damage_phrases(language: Language) -> [&'static str; 4] {
+    match language {
+        Language::English => [
+            "Stored content of {name} is damaged",
+            "a check found on {found} that stored content does not match its digests any more, or cannot be read:",
+            "The package is not handed out until its content is right again. The operators of the archive know.",
+            "Found",
+        ],
+        Language::German => [
+            "Gespeicherte Inhalte von {name} sind beschädigt",
+            "eine Prüfung hat am {found} ergeben, dass gespeicherte Inhalte nicht mehr zu ihren Prüfsummen passen oder \
+             nicht lesbar sind:",
+            "Das Paket wird nicht ausgeliefert, bis es wiederhergestellt ist. Die Betreiber des Archivs wissen davon.",
+            "Befund",
+        ],
+        Language::Norwegian => [
+            "Lagret innhold i {name} er skadet",
+            "en kontroll fant {found} at lagret innhold ikke lenger stemmer med sjekksummene, eller ikke kan leses:",
+            "Pakken utleveres ikke før innholdet er i orden igjen. De som driver arkivet, er varslet.",
+            "Funn",
+        ],
     }
 }
 

@@ -1,8 +1,16 @@
-//! E-mail that is owed to the people of a contract: one for each delivery in its area.
+//! E-mail that is owed to the people of a contract: one for each delivery in its area, and one, to the operators too, for
+//! each package that was found damaged.
 
-use crate::db::{Database, DatabaseError, Row, Transaction, sql};
+use std::time::Duration;
+
+use crate::db::packages::Package;
+use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
+use crate::ids;
 use crate::language::Language;
 use crate::time::Timestamp;
+
+/// How long it is tried to tell of damage.
+const DAMAGE_GIVE_UP: Duration = Duration::from_secs(5 * 24 * 3600);
 
 /// Where the people of a contract are written to, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,9 +24,11 @@ pub struct Correspondence {
 /// An e-mail that this process has claimed for one attempt.
 #[derive(Clone, Debug)]
 pub struct MailLease {
-    /// The order it tells of.
+    /// The order it tells of; a number of its own, where it tells of damage.
     pub order_id: String,
-    /// Where it goes.
+    /// The damage that it tells of, if it does.
+    pub damage: Option<Damage>,
+    /// Where it goes; empty for the operators.
     pub address: String,
     /// The language it is written in.
     pub language: Language,
@@ -30,6 +40,15 @@ pub struct MailLease {
     pub created: Timestamp,
     /// When no further attempt is made.
     pub give_up: Timestamp,
+}
+
+/// A package that was found damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The package.
+    pub package_id: String,
+    /// What was found.
+    pub reason: String,
 }
 
 /// What follows an attempt.
@@ -80,6 +99,38 @@ pub async fn insert(
     Ok(transaction.execute(insert).await? == 1)
 }
 
+/// Owes the people of a package's contract, if they want e-mail, and the operators a message that it is damaged.
+pub async fn insert_damage(
+    transaction: &mut Transaction,
+    package: &Package,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let begin =
+        "INSERT INTO mails (order_id, package_id, reason, address, language, state, due, fence, attempts, give_up,
+                     created)";
+    let give_up = now.plus(DAMAGE_GIVE_UP);
+    let ends = [
+        (
+            "SELECT $1, $2, $3, mail_address, language, 'pending', $4, 0, 0, $5, $4 FROM contracts
+          WHERE id = $6 AND mail_address IS NOT NULL",
+            package.contract_id.as_str(),
+        ),
+        ("VALUES ($1, $2, $3, '', $6, 'pending', $4, 0, 0, $5, $4)", Language::English.name()),
+    ];
+    for (end, last) in ends {
+        let insert = Statement::assembled(format!("{begin} {end}"))
+            .bind(ids::new_id())
+            .bind(&package.id)
+            .bind(reason)
+            .bind(now)
+            .bind(give_up)
+            .bind(last);
+        transaction.execute(insert).await?;
+    }
+    Ok(())
+}
+
 /// Claims the e-mail that is due longest. A claim that outlives its lease is due again.
 pub async fn claim(
     transaction: &mut Transaction,
@@ -90,7 +141,7 @@ pub async fn claim(
                   WHERE order_id = (
                       SELECT order_id FROM mails WHERE state = 'pending' AND due <= $2 ORDER BY due LIMIT 1
                       /* lock */)
-                  RETURNING order_id, address, language, fence, attempts, created, give_up";
+                  RETURNING order_id, package_id, reason, address, language, fence, attempts, created, give_up";
     let row = transaction.row(sql(update).bind(until).bind(now).skipping_locked()).await?;
     row.as_ref().map(lease).transpose()
 }
@@ -122,6 +173,10 @@ pub async fn end(
 fn lease(row: &Row) -> Result<MailLease, DatabaseError> {
     Ok(MailLease {
         order_id: row.text("order_id")?,
+        damage: match row.text_or_null("package_id")? {
+            Some(package_id) => Some(Damage { package_id, reason: row.text_or_null("reason")?.unwrap_or_default() }),
+            None => None,
+        },
         address: row.text("address")?,
         language: row.parse("language")?,
         fence: row.integer("fence")?,

@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 14] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 15] = [
     (
         1,
         "catalogue",
@@ -93,6 +93,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 14] = [
         "restores",
         include_str!("../../migrations/sqlite/0014_restores.sql"),
         include_str!("../../migrations/postgres/0014_restores.sql"),
+    ),
+    (
+        15,
+        "damage mails",
+        include_str!("../../migrations/sqlite/0015_damage_mails.sql"),
+        include_str!("../../migrations/postgres/0015_damage_mails.sql"),
     ),
 ];
 

@@ -395,3 +395,31 @@ impl<'a> Throttle<'a> {
         !(self.is_over)()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+    use crate::installation::Places;
+    use crate::settings::Settings;
+    use crate::time::Clock;
+
+    #[tokio::test]
+    async fn orders_go_first_until_it_is_behind() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let places = Places::new(directory.path());
+        let opened = Installation::open(places, Settings::default(), Clock::system()).await;
+        let installation = opened.expect("opened");
+        let asked = AtomicU32::new(0);
+        // Is told to stop when it has looked a few times whether it may go on.
+        let is_over = || asked.fetch_add(1, Ordering::Relaxed) >= 4;
+        let order = installation.preparing();
+        assert!(Throttle::new(&installation, true, &is_over).take(1), "it is behind, and does not wait");
+        asked.store(0, Ordering::Relaxed);
+        assert!(!Throttle::new(&installation, false, &is_over).take(1), "it waited until it was stopped");
+        drop(order);
+        asked.store(0, Ordering::Relaxed);
+        assert!(Throttle::new(&installation, false, &is_over).take(1), "nothing to wait for");
+    }
+}

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dipper_core::mail::MailEncryption;
+use dipper_core::mail::{MailEncryption, check_address};
 use dipper_core::secret::Secret;
 use serde::Deserialize;
 use url::Url;
@@ -38,6 +38,8 @@ pub struct MailSettings {
     pub password_file: PathBuf,
     /// Who the e-mail is from.
     pub from: String,
+    /// Who is told when a package is found damaged, besides the people of its contract.
+    pub operators: Vec<String>,
     /// How long the server may take to answer.
     pub timeout_seconds: u64,
 }
@@ -87,11 +89,15 @@ impl MailSettings {
             certificates: Some(self.certificates.clone()).filter(|path| !path.as_os_str().is_empty()),
             credentials: self.credentials()?,
             from: self.from.clone(),
+            operators: self.operators.clone(),
             timeout: Duration::from_secs(self.timeout_seconds),
             backoff: FIRST_WAIT,
             max_backoff: LONGEST_WAIT,
             give_up: GIVE_UP,
         };
+        for operator in &self.operators {
+            check_address(operator).map_err(|error| problem("mail.operators", error.to_string()))?;
+        }
         settings.sender().map_err(|error| problem("mail.from", error.to_string()))?;
         Ok(Some(settings))
     }
@@ -146,7 +152,8 @@ mod tests {
         let good = [("mail.server", "smtp.example.org"), ("mail.from", "The archive <archive@example.org>")];
         let mail = load(&good).expect("valid").core().mail.expect("a mail server");
         assert_eq!((mail.port, mail.credentials), (587, None));
-        let wrong: [(&[(&str, &str)], &str); 7] = [
+        let wrong: [(&[(&str, &str)], &str); 8] = [
+            (&[("mail.operators", "op@example.org,the night shift")], "mail.operators"),
             (&[("mail.from", "the archive")], "mail.from"),
             (&[("mail.from", "")], "mail.from"),
             (&[("mail.timeout_seconds", "0")], "mail.timeout_seconds"),

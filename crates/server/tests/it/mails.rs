@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dipper_core::db::mails::Correspondence;
 use dipper_core::db::orders::View;
+use dipper_core::fixity;
 use dipper_core::intake::{Intake, OrderRetrieval};
 use dipper_core::language::Language;
 use dipper_core::link::Links;
@@ -152,6 +153,37 @@ async fn what_the_mail_server_does_not_take_now_is_sent_later_and_what_it_never_
     server.clock.advance(Duration::from_secs(61));
     server.installation.wake_notifier();
     assert_eq!(told(&mail.next().await), "Your package first is ready");
+    server.stop().await;
+    assert!(mail.lines.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_is_told_to_the_people_of_the_contract_and_to_the_operators_once() {
+    let mut mail = MailServer::start(&[]).await;
+    let mut settings = mail.settings().to_vec();
+    settings.push(("mail.operators", "duty@example.org,night@example.org"));
+    let server = Server::start_working(&settings).await;
+    server.client("client", &[("2d17", Role::Read)]).await;
+    let correspondence = Correspondence { address: Some("people@example.com".to_owned()), language: Language::German };
+    server.administration().contract_correspondence_set("2d17", &correspondence).await.expect("set");
+    let package = server.package("2d17", "Bände №1", &[("a.txt", b"abc")]).await;
+    let found = "v1/content/a.txt: the digest is another";
+    for _ in 0..2 {
+        fixity::damage_record(&server.installation, &package.id, found).await.expect("recorded");
+    }
+    let messages = [mail.next().await, mail.next().await];
+    let find = |to: &str| {
+        let is_to = |message: &&Value| message["to"].as_array().expect("recipients").contains(&Value::from(to));
+        messages.iter().find(is_to).unwrap_or_else(|| panic!("nothing for {to}: {messages:?}"))
+    };
+    let (people, operators) = (find("people@example.com"), find("night@example.org"));
+    assert_eq!(people["headers"]["subject"], "Gespeicherte Inhalte von Bände №1 sind beschädigt");
+    assert_eq!(operators["headers"]["subject"], "Stored content of Bände №1 is damaged");
+    assert_eq!(operators["to"].as_array().map(Vec::len), Some(2));
+    for message in [people, operators] {
+        let body = message["body"].as_str().expect("text");
+        assert!(body.contains(found) && body.contains("Bände №1"), "{body}");
+    }
     server.stop().await;
     assert!(mail.lines.try_recv().is_err());
 }
