@@ -15,6 +15,7 @@ use dipper_archive::package::{Content, Form, Layout, LayoutError};
 
 use crate::db::orders::View;
 use crate::db::packages::Package;
+use crate::register;
 use crate::settings::Split;
 
 /// The number of the rules by which [`Assembly::layout`] and the layouts below it compute bytes. Whoever changes a byte that
@@ -134,7 +135,9 @@ impl<'a> Assembly<'a> {
     }
 
     fn form(&self, info: Vec<(String, String)>) -> Form {
-        let is_bag = self.inventory.file(self.version, BAG_DECLARATION).is_some();
+        // A bag of which files were deleted is a bag no more.
+        let lost_files = self.inventory.version(self.version).is_some_and(register::lost_files);
+        let is_bag = !lost_files && self.inventory.file(self.version, BAG_DECLARATION).is_some();
         if is_bag { Form::Plain } else { Form::Bag { info } }
     }
 

@@ -254,6 +254,10 @@ pub(crate) async fn put_as(
     let names = identifiers::settle(transaction, &package.ocfl_id, &names, is_named).await?;
     (package.identifier, package.urn) = (names.identifier, names.urn);
     if let Some(known) = &known {
+        // It was deleted after its object was looked at.
+        if known.state == PackageState::Deleted && known.updated > package.updated {
+            return Ok(Put::Same);
+        }
         package.verified = known.verified;
         if known.state == PackageState::Damaged {
             package.state = known.state;
@@ -262,13 +266,17 @@ pub(crate) async fn put_as(
         // An object that changed its contract by hand stays where the catalogue has it.
         package.contract_id.clone_from(&known.contract_id);
         package.object_id.clone_from(&known.object_id);
-        if (Package { updated: known.updated, ..package.clone() }) == *known {
+        // Of an older version files may have been deleted, of which the package itself tells nothing.
+        let is_same = (Package { updated: known.updated, ..package.clone() }) == *known;
+        if is_same && packages::versions_within(transaction, &package.id).await? == versions {
             return Ok(Put::Same);
         }
     }
     packages::put(transaction, &package, &versions).await?;
     event.package_id = Some(package.id.clone());
-    let known_head = known.as_ref().map_or(0, |known| known.head);
+    // What is stored under the name of a package that was deleted begins anew.
+    let alive = known.as_ref().filter(|known| known.state != PackageState::Deleted);
+    let known_head = alive.map_or(0, |known| known.head);
     for version in versions.iter().filter(|version| version.number > known_head) {
         audit::record(transaction, taken_in(&package, version, digest, &event));
     }

@@ -5,6 +5,7 @@
 
 mod account;
 mod audit;
+mod deletion;
 mod deposit;
 mod filegroup;
 mod lookup;

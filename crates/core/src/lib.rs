@@ -12,6 +12,7 @@ pub mod caller;
 pub mod clients;
 pub mod data;
 pub mod db;
+pub mod deletion;
 pub mod deposit;
 pub mod download;
 pub mod egress;

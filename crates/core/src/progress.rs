@@ -30,6 +30,39 @@ pub async fn receive(transaction: &mut Transaction, order: &Order, settings: &Se
     steps::insert(transaction, order, StepKind::Admit, settings.ageing, order.created).await
 }
 
+/// When an order that was received has its first step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// At once.
+    Now,
+    /// Then, unless it is withdrawn before.
+    At(Timestamp),
+    /// When somebody has decided so.
+    Decided,
+}
+
+/// As [`receive`], for an order that may have to wait. `agent` is who asked for it, as events name it.
+pub async fn receive_as(
+    transaction: &mut Transaction,
+    order: &mut Order,
+    agent: &str,
+    begin: Begin,
+    settings: &Settings,
+) -> Result<(), ProgressError> {
+    orders::insert(transaction, order).await?;
+    record(transaction, order, agent).await?;
+    let now = order.created;
+    if begin != Begin::Now {
+        advance(transaction, order, Signal::PutOff, None, now, settings).await?;
+    }
+    match begin {
+        Begin::Now => steps::insert(transaction, order, StepKind::Admit, settings.ageing, now).await?,
+        Begin::At(due) => steps::insert_for(transaction, order, StepKind::Admit, settings.ageing, due).await?,
+        Begin::Decided => {}
+    }
+    Ok(())
+}
+
 /// Applies a signal to an order. `order` is changed only when the order moved.
 ///
 /// Who admits an order says which step follows. A finished order takes its remaining steps out of the queue. A finished

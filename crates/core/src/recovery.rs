@@ -7,8 +7,9 @@ use std::time::Duration;
 use dipper_archive::ocfl;
 use tracing::{info, warn};
 
-use crate::db::DatabaseError;
 use crate::db::ingests::{self, Note};
+use crate::db::{DatabaseError, deletions};
+use crate::ids;
 use crate::index;
 use crate::installation::Installation;
 use crate::register::{self, Described};
@@ -60,6 +61,10 @@ async fn reconcile(installation: &Arc<Installation>, note: Note, forget: bool) -
     let describing = tokio::task::spawn_blocking(move || look(&context, &ocfl_id, forget));
     let described = describing.await.map_err(|error| RecoveryError::Interrupted(error.to_string()))?;
     let mut transaction = installation.database.begin().await?;
+    // What a deletion has begun it goes on with itself, and records then.
+    if deletions::is_under_way(&mut transaction, &ids::package_id(&note.ocfl_id)).await? {
+        return Ok(());
+    }
     match described {
         Ok(Some(described)) => {
             index::put(&mut transaction, described, "package ingested", now).await?;

@@ -24,6 +24,8 @@ const NO_LABEL: &str = "Ingested";
 const IDENTIFIER: &str = "Identifier: ";
 const URN: &str = "URN: ";
 const CONTAINER: &str = "Container: ";
+/// How the line begins that is added to the message of a version when files of it are deleted.
+const DELETED: &str = "Content deleted by Dipper: order ";
 
 /// What the message of a version records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,6 +72,16 @@ impl Recorded {
     }
 }
 
+/// The line that is added to the messages of versions of which files are deleted, by us or by anybody who made them.
+pub(crate) fn deleted_note(order_id: &str) -> String {
+    format!("{DELETED}{order_id}")
+}
+
+/// Whether files of a version were deleted.
+pub(crate) fn lost_files(version: &ocfl::Version) -> bool {
+    version.message().is_some_and(|message| message.lines().any(|line| line.starts_with(DELETED)))
+}
+
 /// A package as its object says it is.
 #[derive(Clone, Debug)]
 pub struct Described {
@@ -100,10 +112,12 @@ pub fn describe(
         return Ok(None);
     };
     let sizes = sizes(object, inventory)?;
+    // A version of which everything was deleted is there no more, although its number stays.
+    let with_content = inventory.versions().iter().filter(|version| !(version.is_empty() && lost_files(version)));
     let versions: Vec<Version> =
-        inventory.versions().iter().map(|version| describe_version(inventory, version, &sizes, is_ours)).collect();
-    let (first, last) = (versions.first(), versions.last());
-    let created = first.map_or(now, |version| version.created);
+        with_content.map(|version| describe_version(inventory, version, &sizes, is_ours)).collect();
+    let last = versions.last();
+    let created = inventory.versions().first().and_then(|version| version.created_at()).map_or(now, Timestamp::from);
     let (names, is_named) = names(object, is_ours, node, created);
     let package = Package {
         id: ids::package_id(object.id()),
@@ -115,7 +129,7 @@ pub fn describe(
         location: object.path().to_owned(),
         state: PackageState::Preserved,
         reason: None,
-        head: inventory.head().number(),
+        head: last.map_or(inventory.head().number(), |version| version.number),
         size_bytes: last.map_or(0, |version| version.size_bytes),
         file_count: last.map_or(0, |version| version.file_count),
         created,

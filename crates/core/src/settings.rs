@@ -5,6 +5,7 @@ use std::time::Duration;
 use dipper_archive::digest::Algorithm;
 use dipper_archive::storage::Tier;
 
+use crate::deletion::DeletionSettings;
 use crate::mail::MailSettings;
 use crate::scrub::FixitySettings;
 use crate::share::Shares;
@@ -27,6 +28,8 @@ pub struct Settings {
     pub urn_prefix: Option<String>,
     /// The areas of contracts.
     pub area: AreaSettings,
+    /// How deletions are carried out.
+    pub deletion: DeletionSettings,
     /// How many steps are worked on at a time.
     pub worker_count: usize,
     /// How many bytes the steps that are worked on may have together in one process; 0 for no bound. A larger step is
@@ -205,6 +208,7 @@ impl Default for Settings {
             node: "1".to_owned(),
             urn_prefix: None,
             area: AreaSettings::default(),
+            deletion: DeletionSettings::default(),
             worker_count: std::thread::available_parallelism().map_or(2, usize::from).min(8),
             max_bytes_in_flight: 0,
             shares: Shares::default(),

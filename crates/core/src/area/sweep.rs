@@ -123,7 +123,7 @@ impl AreaSweeper {
             let found = area_files::over(&installation.database, fetched, placed, BATCH).await?;
             let mut failed = None;
             for file in &found {
-                match self.remove(file, now).await {
+                match remove_file(installation, file, None, now).await {
                     Ok(removed) => count += u64::from(removed),
                     Err(error @ AreaSweepError::Io(..)) => failed = failed.or(Some(error)),
                     Err(error) => return Err(error),
@@ -135,36 +135,6 @@ impl AreaSweeper {
                 None => self.go_on().await?,
             }
         }
-    }
-
-    /// The file goes before the note of it: what is recorded as removed is. Nobody places another one meanwhile.
-    async fn remove(&self, file: &AreaFile, now: Timestamp) -> Result<bool, AreaSweepError> {
-        let database = &self.installation.database;
-        let package_id = orders::get(database, &file.order_id).await?.map(|order| order.package_id);
-        let mut transaction = database.begin().await?;
-        contracts::lock(&mut transaction, &file.contract_id).await?;
-        if !area_files::remove(&mut transaction, &file.order_id, now).await? {
-            return Ok(false);
-        }
-        deliveries::remove_of(&mut transaction, &file.order_id, now).await?;
-        let why = if file.fetched.is_some() { "it was fetched" } else { "its time was over, or it was given back" };
-        let detail = format!("{} from the area of contract {}: {why}", file.name, file.contract_id);
-        let package_id = package_id.unwrap_or_default();
-        record(&mut transaction, "delivery removed", &file.order_id, &package_id, detail, now).await?;
-        self.unlink(&file.contract_id, &file.name).await?;
-        transaction.commit().await?;
-        Ok(true)
-    }
-
-    async fn unlink(&self, contract_id: &str, name: &str) -> Result<(), AreaSweepError> {
-        let (areas, contract_id, name) = (self.installation.areas.clone(), contract_id.to_owned(), name.to_owned());
-        let place = format!("{contract_id}/{name}");
-        let unlinking = tokio::task::spawn_blocking(move || {
-            let area = areas.ensure(&contract_id)?;
-            publish::remove_file(&area.outgoing().join(name))
-        });
-        let unlinked = unlinking.await.map_err(io::Error::other).and_then(|unlinked| unlinked);
-        unlinked.map_err(|error| AreaSweepError::Io(place, error))
     }
 
     /// Incomplete files of attempts whose lease has been over for as long again.
@@ -202,7 +172,7 @@ impl AreaSweeper {
                 contracts::lock(&mut transaction, &contract_id).await?;
                 if !area_files::is_held(&mut transaction, &contract_id, name).await? {
                     warn!(%contract_id, name, "a file that no order remembers is removed from an area");
-                    self.unlink(&contract_id, name).await?;
+                    unlink(installation, &contract_id, name).await?;
                     count += 1;
                 }
                 transaction.commit().await?;
@@ -211,6 +181,43 @@ impl AreaSweeper {
         }
         Ok(count)
     }
+}
+
+/// Removes a file from an area; `false` when that was done before. The file goes before the note of it: what is recorded as
+/// removed is. Nobody places another one meanwhile.
+pub(crate) async fn remove_file(
+    installation: &Installation,
+    file: &AreaFile,
+    why: Option<&str>,
+    now: Timestamp,
+) -> Result<bool, AreaSweepError> {
+    let database = &installation.database;
+    let package_id = orders::get(database, &file.order_id).await?.map(|order| order.package_id);
+    let mut transaction = database.begin().await?;
+    contracts::lock(&mut transaction, &file.contract_id).await?;
+    if !area_files::remove(&mut transaction, &file.order_id, now).await? {
+        return Ok(false);
+    }
+    deliveries::remove_of(&mut transaction, &file.order_id, now).await?;
+    let of_its_time = if file.fetched.is_some() { "it was fetched" } else { "its time was over, or it was given back" };
+    let why = why.unwrap_or(of_its_time);
+    let detail = format!("{} from the area of contract {}: {why}", file.name, file.contract_id);
+    let package_id = package_id.unwrap_or_default();
+    record(&mut transaction, "delivery removed", &file.order_id, &package_id, detail, now).await?;
+    unlink(installation, &file.contract_id, &file.name).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+async fn unlink(installation: &Installation, contract_id: &str, name: &str) -> Result<(), AreaSweepError> {
+    let (areas, contract_id, name) = (installation.areas.clone(), contract_id.to_owned(), name.to_owned());
+    let place = format!("{contract_id}/{name}");
+    let unlinking = tokio::task::spawn_blocking(move || {
+        let area = areas.ensure(&contract_id)?;
+        publish::remove_file(&area.outgoing().join(name))
+    });
+    let unlinked = unlinking.await.map_err(io::Error::other).and_then(|unlinked| unlinked);
+    unlinked.map_err(|error| AreaSweepError::Io(place, error))
 }
 
 /// What lies in a directory; nothing when there is none.

@@ -86,6 +86,12 @@ pub async fn is_noted(transaction: &mut Transaction, ocfl_id: &str) -> Result<bo
     Ok(transaction.row(sql("SELECT ocfl_id FROM ingests WHERE ocfl_id = $1").bind(ocfl_id)).await?.is_some())
 }
 
+/// Whether somebody has the right to change the object now.
+pub async fn is_held(transaction: &mut Transaction, ocfl_id: &str, now: Timestamp) -> Result<bool, DatabaseError> {
+    let query = sql("SELECT ocfl_id FROM ingests WHERE ocfl_id = $1 AND lease_until > $2");
+    Ok(transaction.row(query.bind(ocfl_id).bind(now)).await?.is_some())
+}
+
 /// Forgets a note that nobody has renewed since it was read.
 pub async fn forget(transaction: &mut Transaction, note: &Note) -> Result<(), DatabaseError> {
     let delete = "DELETE FROM ingests WHERE ocfl_id = $1 AND holder = $2 AND lease_until = $3";

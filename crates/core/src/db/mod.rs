@@ -13,8 +13,8 @@
 //! So that no two transactions wait for each other, rows are locked in this order, and rows of one table in the order
 //! of their keys (packages: of their locations):
 //!
-//! shares, contracts, clients, client keys, orders, steps, packages, identifiers, ingests, deliveries, restores,
-//! recalls, area files, submissions, deposits, gateways, webhooks, notices, mails, audit heads
+//! shares, contracts, legal holds, clients, client keys, orders, deletions, steps, packages, identifiers, ingests,
+//! deliveries, restores, recalls, area files, submissions, deposits, gateways, webhooks, notices, mails, audit heads
 //!
 //! Entries of the audit log are written by [`Transaction::commit`], after everything else, so that nobody who wants to
 //! append to a chain holds it while he waits for another lock.
@@ -33,11 +33,13 @@ pub mod chores;
 pub mod claims;
 pub mod client_keys;
 pub mod contracts;
+pub mod deletions;
 pub mod deliveries;
 pub mod deposits;
 pub mod events;
 pub(crate) mod figures;
 pub mod gateways;
+pub mod holds;
 pub mod identifiers;
 pub mod ingests;
 pub mod installation;

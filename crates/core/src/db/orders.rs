@@ -103,6 +103,8 @@ pub enum FailureCode {
     Gateway,
     /// What was fetched is not what was promised, or is at odds with what is stored.
     Mismatch,
+    /// A legal hold keeps what was to be deleted.
+    LegalHold,
 }
 
 named!(
@@ -115,6 +117,7 @@ named!(
     AreaFull => "area_full",
     Gateway => "gateway",
     Mismatch => "mismatch",
+    LegalHold => "legal_hold",
 );
 
 /// Which orders a list holds.
@@ -195,6 +198,15 @@ pub async fn get(database: &Database, id: &str) -> Result<Option<Order>, Databas
 /// An order inside a transaction, locked, so that it moves for nobody else until the end of that.
 pub async fn get_locked(transaction: &mut Transaction, id: &str) -> Result<Option<Order>, DatabaseError> {
     transaction.row(by_id(id).locking()).await?.as_ref().map(order).transpose()
+}
+
+/// The orders of a kind for a package, the oldest first.
+pub async fn of_package(database: &Database, package_id: &str, kind: OrderKind) -> Result<Vec<String>, DatabaseError> {
+    let query =
+        "SELECT id FROM orders WHERE package_id = $1 AND kind = $2 AND state NOT IN ('failed', 'rejected', 'cancelled')
+                 ORDER BY id";
+    let rows = database.rows(sql(query).bind(package_id).bind(kind.name())).await?;
+    rows.iter().map(|row| row.text("id")).collect()
 }
 
 /// The unfinished order that makes this dissemination a duplicate, if there is one.

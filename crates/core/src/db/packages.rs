@@ -239,6 +239,13 @@ pub async fn versions(database: &Database, id: &str) -> Result<Vec<Version>, Dat
     database.rows(sql(query).bind(id)).await?.iter().map(version).collect()
 }
 
+/// As [`versions`], inside of a transaction that has locked the package.
+pub async fn versions_within(transaction: &mut Transaction, id: &str) -> Result<Vec<Version>, DatabaseError> {
+    let query = "SELECT number, label, container_name, size_bytes, file_count, created FROM versions
+                 WHERE package_id = $1 ORDER BY number";
+    transaction.rows(sql(query).bind(id)).await?.iter().map(version).collect()
+}
+
 /// The versions of some packages, each with the package's identifier; those of one package oldest first.
 pub async fn versions_of(database: &Database, ids: &[&str]) -> Result<Vec<(String, Version)>, DatabaseError> {
     let mut found = Vec::new();

@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 15] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 16] = [
     (
         1,
         "catalogue",
@@ -99,6 +99,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 15] = [
         "damage mails",
         include_str!("../../migrations/sqlite/0015_damage_mails.sql"),
         include_str!("../../migrations/postgres/0015_damage_mails.sql"),
+    ),
+    (
+        16,
+        "deletions",
+        include_str!("../../migrations/sqlite/0016_deletions.sql"),
+        include_str!("../../migrations/postgres/0016_deletions.sql"),
     ),
 ];
 

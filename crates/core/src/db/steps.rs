@@ -117,6 +117,20 @@ pub async fn insert(
     transaction.execute(statement).await.map(|_| ())
 }
 
+/// Adds a step of an order that cannot be claimed before a time.
+pub async fn insert_for(
+    transaction: &mut Transaction,
+    order: &Order,
+    kind: StepKind,
+    ageing: Duration,
+    due: Timestamp,
+) -> Result<(), DatabaseError> {
+    insert(transaction, order, kind, ageing, order.created).await?;
+    let update =
+        "UPDATE steps SET state = 'waiting', run_after = $1 WHERE order_id = $2 AND kind = $3 AND state = 'ready'";
+    transaction.execute(sql(update).bind(due).bind(&order.id).bind(kind.name())).await.map(|_| ())
+}
+
 /// When the next claim can find something that it cannot find now: a wait or a lease is over then.
 pub async fn next_due(database: &Database) -> Result<Option<Timestamp>, DatabaseError> {
     let query = "SELECT MIN(due) AS due FROM (

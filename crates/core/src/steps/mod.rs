@@ -3,6 +3,7 @@
 
 mod admit;
 mod check;
+mod delete;
 mod destination;
 mod insist;
 mod prepare;
@@ -67,6 +68,6 @@ pub(crate) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
         },
         StepKind::Pull => pull::run(installation, lease, hold).await,
         StepKind::Check => check::run(installation, lease, hold).await,
-        StepKind::Delete => Err(StepError::Passing(format!("this program has no {} steps", lease.kind))),
+        StepKind::Delete => delete::run(installation, lease, hold).await,
     }
 }

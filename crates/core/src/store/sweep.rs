@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 use super::upload::{UploadError, discard};
 use super::{DeliveryStore, order_of};
 use crate::db::chores::{self, SWEEP_DELIVERIES};
+use crate::db::deliveries::Delivery;
 use crate::db::events::Event;
 use crate::db::{DatabaseError, deliveries, events, orders, uploads};
 use crate::ids;
@@ -148,7 +149,7 @@ impl Sweeper {
         }
     }
 
-    /// Deliveries that were given back, or are kept no longer. The objects go first: what is recorded as removed is.
+    /// Deliveries that were given back, or are kept no longer.
     async fn sweep_deliveries(&self, store: &DeliveryStore) -> Result<u64, SweepError> {
         let database = &self.installation.database;
         let mut count = 0;
@@ -156,20 +157,7 @@ impl Sweeper {
             let now = self.installation.clock.now();
             let found = deliveries::over(database, store.place(), now, BATCH).await?;
             for delivery in &found {
-                let keys: Vec<String> = delivery.files.iter().filter_map(|file| file.object_key.clone()).collect();
-                store.bucket().delete_many(&keys).await?;
-                let order = orders::get(database, &delivery.order_id).await?;
-                let mut transaction = database.begin().await?;
-                if !deliveries::remove(&mut transaction, &delivery.id, now).await? {
-                    continue;
-                }
-                let mut event = Event::new("delivery removed", now);
-                event.order_id = Some(delivery.order_id.clone());
-                event.package_id = order.map(|order| order.package_id);
-                event.detail = keys.iter().map(|key| store.bucket().place(key)).collect::<Vec<_>>().join("\n");
-                events::insert(&mut transaction, &event).await?;
-                transaction.commit().await?;
-                count += 1;
+                count += u64::from(remove_delivery(&self.installation, store, delivery, now).await?);
             }
             if found.len() < BATCH as usize {
                 return Ok(count);
@@ -239,4 +227,28 @@ impl Sweeper {
         let age = OffsetDateTime::now_utc() - written.unwrap_or_else(OffsetDateTime::now_utc);
         written.is_some() && age >= self.installation.settings.orphan_age
     }
+}
+
+/// Removes the objects of a delivery; `false` when that was done before. The objects go first: what is recorded as removed is.
+pub(crate) async fn remove_delivery(
+    installation: &Installation,
+    store: &DeliveryStore,
+    delivery: &Delivery,
+    now: Timestamp,
+) -> Result<bool, SweepError> {
+    let database = &installation.database;
+    let keys: Vec<String> = delivery.files.iter().filter_map(|file| file.object_key.clone()).collect();
+    store.bucket().delete_many(&keys).await?;
+    let order = orders::get(database, &delivery.order_id).await?;
+    let mut transaction = database.begin().await?;
+    if !deliveries::remove(&mut transaction, &delivery.id, now).await? {
+        return Ok(false);
+    }
+    let mut event = Event::new("delivery removed", now);
+    event.order_id = Some(delivery.order_id.clone());
+    event.package_id = order.map(|order| order.package_id);
+    event.detail = keys.iter().map(|key| store.bucket().place(key)).collect::<Vec<_>>().join("\n");
+    events::insert(&mut transaction, &event).await?;
+    transaction.commit().await?;
+    Ok(true)
 }

@@ -38,6 +38,7 @@ mod on_sqlite {
     mod bench;
     mod bucket;
     mod cold;
+    mod deletion;
     mod deposit;
     mod deposit_nginx;
     mod deposit_process;
@@ -67,6 +68,7 @@ mod on_postgres {
     mod bench;
     mod bucket;
     mod cold;
+    mod deletion;
     mod deposit;
     mod deposit_process;
     mod gateway;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use dipper_core::administration::AdministrationError;
 use dipper_core::db::DatabaseError;
+use dipper_core::deletion::{DeletionError, Fault, FaultKind};
 use dipper_core::index::IndexError;
 use dipper_core::ingest::IngestError;
 use dipper_core::verify::VerifyError;
@@ -79,6 +80,9 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             AdministrationError::Secret(_) | AdministrationError::Database(_) => None,
         };
     }
+    if let Some(error) = cause.downcast_ref::<DeletionError>() {
+        return exit_of_deletion(error);
+    }
     if let Some(error) = cause.downcast_ref::<IngestError>() {
         return super::ingest::exit_of(error);
     }
@@ -92,6 +96,32 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(Exit::NotFound);
     }
     None
+}
+
+fn exit_of_deletion(error: &DeletionError) -> Option<Exit> {
+    match error {
+        DeletionError::Faults(faults) if faults.iter().any(|fault| fault.kind.is_conflict()) => Some(Exit::Conflict),
+        DeletionError::Faults(faults) => {
+            let is_unknown = |fault: &Fault| {
+                matches!(
+                    fault.kind,
+                    FaultKind::FilegroupUnknown | FaultKind::VersionUnknown(_) | FaultKind::FileUnknown
+                )
+            };
+            faults.iter().all(is_unknown).then_some(Exit::NotFound)
+        }
+        DeletionError::Unknown(_)
+        | DeletionError::ContractUnknown(_)
+        | DeletionError::PackageUnknown { .. }
+        | DeletionError::HoldUnknown(_) => Some(Exit::NotFound),
+        DeletionError::NotAllowed { .. } | DeletionError::SamePerson(_) => Some(Exit::NotAllowed),
+        DeletionError::TooLate(_) | DeletionError::NotWaiting { .. } | DeletionError::NotWithdrawable { .. } => {
+            Some(Exit::Conflict)
+        }
+        DeletionError::Reason | DeletionError::Empty => Some(Exit::Usage),
+        DeletionError::Database(error) if error.is_busy() || error.is_full() => Some(Exit::Again),
+        DeletionError::Interrupted(_) | DeletionError::Database(_) => None,
+    }
 }
 
 /// Tells an error on standard error, and gives its exit code. A reader that closed the pipe had enough: no error.

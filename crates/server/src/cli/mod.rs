@@ -10,10 +10,12 @@ mod client_key;
 mod completions;
 mod config;
 mod contract;
+mod deletion;
 mod demo;
 mod exit;
 mod fixity;
 mod gateway;
+mod hold;
 mod index;
 mod ingest;
 mod interrupt;
@@ -82,6 +84,10 @@ enum Command {
     Package(package::PackageArguments),
     /// Show what was handed in through incoming directories, and what became of it
     Submission(submission::SubmissionArguments),
+    /// Delete content for good, and approve or withdraw what others ordered to be deleted
+    Deletion(deletion::DeletionArguments),
+    /// Keep packages from being deleted
+    Hold(hold::HoldArguments),
     /// Show what happened to orders and packages
     Events(look::EventsArguments),
     /// Show what was read again of what is stored, and what is due
@@ -147,6 +153,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Gateway(arguments) => gateway::run(arguments, output).await,
         Command::Package(arguments) => package::run(arguments, output).await,
         Command::Submission(arguments) => submission::run(arguments, output).await,
+        Command::Deletion(arguments) => deletion::run(arguments, output).await,
+        Command::Hold(arguments) => hold::run(arguments, output).await,
         Command::Events(arguments) => look::events(arguments, output).await,
         Command::Fixity(arguments) => fixity::run(arguments, output).await,
         Command::Audit(arguments) => audit::run(arguments, output).await,

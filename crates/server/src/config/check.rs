@@ -206,6 +206,7 @@ impl Settings {
         found.range("area.keep_hours", area.keep_hours, 1, 24 * 3660);
         found.range("area.pickup_seconds", area.pickup_seconds, 0, 24 * 3600);
         found.range("area.settle_seconds", area.settle_seconds, 0, 24 * 3600);
+        found.range("deletion.grace_days", self.deletion.grace_days.into(), 0, 3660);
         self.bridge.check(found);
     }
 

@@ -6,12 +6,14 @@ use dipper_archive::bucket::BucketSettings;
 use dipper_archive::digest::Algorithm;
 use dipper_archive::ocfl::layout::{HashedTuples, Layout};
 use dipper_core::db::Server;
+use dipper_core::db::deletions::Policy;
+use dipper_core::deletion::DeletionSettings;
 use dipper_core::installation::Places;
 use dipper_core::scrub::FixitySettings;
 use dipper_core::settings::{AreaSettings, DepositSettings, RecallSettings};
 use dipper_core::share::Shares;
 
-use super::{Checksum, ConfigError, Problem, Settings, Split, StoreLinks};
+use super::{Checksum, ConfigError, DeletionPolicy, Problem, Settings, Split, StoreLinks};
 
 /// The layouts that a new storage root can be given; each with the parameters that its extension recommends.
 const LAYOUTS: [&str; 3] = [
@@ -99,6 +101,14 @@ impl Settings {
                 kept: hours(self.area.keep_hours),
                 pickup: Some(self.area.pickup_seconds).filter(|seconds| *seconds > 0).map(Duration::from_secs),
                 settle: Duration::from_secs(self.area.settle_seconds),
+            },
+            deletion: DeletionSettings {
+                policy: match self.deletion.policy {
+                    DeletionPolicy::Immediate => Policy::Immediate,
+                    DeletionPolicy::Grace => Policy::Grace,
+                    DeletionPolicy::Approval => Policy::Approval,
+                },
+                grace: hours(u64::from(self.deletion.grace_days).saturating_mul(24)),
             },
             worker_count: self.worker_count(),
             max_bytes_in_flight: self.worker.max_bytes_in_flight,

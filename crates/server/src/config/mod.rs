@@ -59,6 +59,8 @@ pub struct Settings {
     pub identifiers: IdentifierSettings,
     /// The areas of contracts.
     pub area: AreaSettings,
+    /// How deletions are carried out.
+    pub deletion: DeletionSettings,
     /// Deliveries and their links.
     pub delivery: DeliverySettings,
     /// The bucket of `delivery.store`.
@@ -295,6 +297,28 @@ pub struct AreaSettings {
     pub pickup_seconds: u64,
     /// How long a file must have stayed as it is before it is picked up.
     pub settle_seconds: u64,
+}
+
+/// How deletions are carried out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeletionSettings {
+    /// When.
+    pub policy: DeletionPolicy,
+    /// For how many days a deletion can be withdrawn, where the policy is that of a grace period.
+    pub grace_days: u32,
+}
+
+/// When a deletion that was ordered is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeletionPolicy {
+    /// At once.
+    Immediate,
+    /// After a time in which it can be withdrawn.
+    Grace,
+    /// After somebody else has approved it.
+    Approval,
 }
 
 /// Deliveries and their links.

@@ -28,6 +28,7 @@ mod bridge_gateway;
 mod bridge_restores;
 mod bridge_support;
 mod cli;
+mod cli_deletion;
 mod cli_demo;
 mod cli_fetch;
 mod cli_remote;
@@ -94,6 +95,7 @@ mod on_postgres {
     mod bridge_restores;
     mod bridge_support;
     mod cli;
+    mod cli_deletion;
     mod cli_fetch;
     mod cli_remote;
     mod cli_support;

@@ -122,7 +122,11 @@ fn retrieval(package: &Package, order: &Order) -> Option<Entry> {
 fn failed_at(code: FailureCode) -> u16 {
     match code {
         FailureCode::NotPreserved | FailureCode::NotAllowed | FailureCode::Cancelled => QUEUED,
-        FailureCode::Fixity | FailureCode::System | FailureCode::Gateway | FailureCode::Mismatch => PACKING,
+        FailureCode::Fixity
+        | FailureCode::System
+        | FailureCode::Gateway
+        | FailureCode::Mismatch
+        | FailureCode::LegalHold => PACKING,
         FailureCode::AreaFull => DELIVERING,
     }
 }

@@ -81,7 +81,7 @@ fn error(failure: Failure) -> ErrorBody {
     let code = match failure.code {
         FailureCode::Fixity => "FIXITY_CHECK_FAILED",
         // The last two are those of other kinds of orders.
-        FailureCode::System | FailureCode::Gateway | FailureCode::Mismatch => "INTERNAL_ERROR",
+        FailureCode::System | FailureCode::Gateway | FailureCode::Mismatch | FailureCode::LegalHold => "INTERNAL_ERROR",
         FailureCode::NotPreserved => "ARCHIVE_NOT_PRESERVED",
         FailureCode::NotAllowed => "ACCESS_DENIED",
         FailureCode::Cancelled => "CANCELLED",
