@@ -264,6 +264,12 @@ pub async fn versions_of(database: &Database, ids: &[&str]) -> Result<Vec<(Strin
     Ok(found)
 }
 
+/// How many files a version has.
+pub async fn file_count(transaction: &mut Transaction, id: &str, number: u32) -> Result<Option<u64>, DatabaseError> {
+    let query = sql("SELECT file_count FROM versions WHERE package_id = $1 AND number = $2").bind(id).bind(number);
+    transaction.row(query).await?.map(|row| row.count("file_count")).transpose()
+}
+
 /// One version of a package.
 pub async fn version_get(database: &Database, id: &str, number: u32) -> Result<Option<Version>, DatabaseError> {
     let query = "SELECT number, label, container_name, size_bytes, file_count, created FROM versions

@@ -407,6 +407,22 @@ pub async fn versions(transaction: &mut Transaction, id: &str) -> Result<Vec<Res
     rows.iter().map(version).collect()
 }
 
+/// The files of a restore that are from one version, or those of them that cannot be handed out.
+pub async fn of_version(
+    transaction: &mut Transaction,
+    id: &str,
+    version: &RestoredVersion,
+    failed: bool,
+) -> Result<Vec<RestoreFile>, DatabaseError> {
+    let only = if failed { " AND f.state = 'failed'" } else { "" };
+    let text = format!(
+        "SELECT {FILE} FROM restore_files f
+         WHERE f.order_id = $1 AND f.package_id = $2 AND f.version = $3{only} ORDER BY f.number"
+    );
+    let statement = Statement::assembled(text).bind(id).bind(&version.package_id).bind(version.number);
+    transaction.rows(statement).await?.iter().map(file).collect()
+}
+
 /// A version that files of a restore are from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoredVersion {

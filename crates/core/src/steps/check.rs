@@ -14,11 +14,12 @@ use dipper_archive::package::{Checkpoints, PrepareError, SourceError, prove};
 use dipper_archive::storage::{Recall, at_once};
 use tracing::{info, warn};
 
+use crate::audit::{self, AuditEntry, AuditFile, AuditKind};
 use crate::caller::Role;
 use crate::db::orders::{Failure, FailureCode, Order};
 use crate::db::restores::{self, Checksums, FileState, RestoreFile};
 use crate::db::steps::{Lease, StepEnd};
-use crate::db::{contracts, orders, steps};
+use crate::db::{Transaction, contracts, orders, packages, steps};
 use crate::fixity;
 use crate::hold::Hold;
 use crate::installation::Installation;
@@ -26,6 +27,7 @@ use crate::meter;
 use crate::order::Signal;
 use crate::progress;
 use crate::steps::StepError;
+use crate::time::Timestamp;
 use crate::trace;
 
 /// Files of a batch, and how many bytes of them are read before that is put on record.
@@ -221,8 +223,52 @@ async fn finish(installation: &Installation, lease: &Lease) -> Result<(), StepEr
         let failure = Some(Failure { code, message });
         progress::advance(&mut transaction, &mut order, Signal::Failed, failure, now, settings).await?;
     }
+    record_restoration(&mut transaction, &order, expires, now).await?;
     transaction.commit().await?;
     trace::order_ended(&order);
+    Ok(())
+}
+
+/// Each version of which files were made ready is an entry in the audit log. The files are listed where they are not all
+/// that the version has, or where some of them cannot be handed out.
+async fn record_restoration(
+    transaction: &mut Transaction,
+    order: &Order,
+    expires: Timestamp,
+    now: Timestamp,
+) -> Result<(), StepError> {
+    for version in restores::versions(transaction, &order.id).await? {
+        let whole = packages::file_count(transaction, &version.package_id, version.number).await?;
+        let whole = whole == Some(version.file_count);
+        let listed = match (whole, version.failed) {
+            (true, 0) => Vec::new(),
+            (true, _) => restores::of_version(transaction, &order.id, &version, true).await?,
+            (false, _) => restores::of_version(transaction, &order.id, &version, false).await?,
+        };
+        let file = |file: RestoreFile| AuditFile {
+            path: file.path,
+            size_bytes: Some(file.size_bytes),
+            algorithm: Some(file.algorithm.to_string()),
+            digest: Some(file.digest.to_string()),
+            success: file.reason.is_none(),
+            detail: file.reason.unwrap_or_default(),
+        };
+        let entry = AuditEntry {
+            success: version.failed == 0,
+            agent: format!("client {}", order.client_id),
+            package_id: Some(version.package_id.clone()),
+            object_id: Some(version.object_id.clone()),
+            version: Some(version.number),
+            label: Some(version.label.clone()).filter(|label| !label.is_empty()),
+            size_bytes: Some(version.size_bytes),
+            file_count: Some(version.file_count),
+            detail: format!("restore {}, from the archive, can be fetched until {expires}", order.id),
+            whole,
+            files: listed.into_iter().map(file).collect(),
+            ..AuditEntry::new(AuditKind::Restoration, &order.contract_id, now)
+        };
+        audit::record(transaction, entry);
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use dipper_core::Role;
 use dipper_core::db::DatabaseError;
 use dipper_core::gateway::GatewayError;
-use dipper_core::intake::{AccountError, DepositError, DepositFault, FilegroupError, RestoreError};
+use dipper_core::intake::{AccountError, DepositError, DepositFault, FilegroupError, IntakeError, RestoreError};
 use dipper_core::selection::Fault;
 
 use super::refusal::{Part, Refusal};
@@ -106,6 +106,16 @@ pub(crate) fn filegroup(error: FilegroupError) -> Refusal {
         FilegroupError::Archived => Refusal::conflict("CONTENT_ARCHIVED", message),
         FilegroupError::Archive(_) => unreadable(&message),
         FilegroupError::Database(error) => database(&error),
+    }
+}
+
+pub(crate) fn audit(error: IntakeError) -> Refusal {
+    let message = error.to_string();
+    match error {
+        IntakeError::NotAllowed { .. } => forbidden(message),
+        IntakeError::PackageUnknown(_) => Refusal::not_found("nothing is known of such a filegroup"),
+        IntakeError::Database(error) => database(&error),
+        _ => unreadable(&message),
     }
 }
 

@@ -72,6 +72,26 @@ async fn files_are_checked_and_then_fetched_one_by_one() {
     assert_eq!(account.get("/bridge/restore?status=STAGED").await.1[&id], staged);
     assert_eq!(account.get("/bridge/restore?status=RESTORE_ACCEPTED").await, (200, json!({})));
 
+    // What was made ready stands in the audit log, of the filegroup and of a file.
+    let (_, log) = account.get("/bridge/audit/one").await;
+    let types: Vec<&str> =
+        log["one"][0]["one"].as_array().expect("events").iter().filter_map(|event| event["type"].as_str()).collect();
+    assert_eq!(types, ["ingest", "restoration"], "{log}");
+    let (_, log) = account.get("/otm/audit/two/x").await;
+    let last = log["two"][0]["x"].as_array().and_then(|events| events.last()).expect("an event");
+    assert_eq!((&last["type"], &last["event"]["identifier"]), (&json!("restoration"), &json!("x")), "{log}");
+    assert_eq!(last["event"]["checksum"], sum(Algorithm::Sha512, b"first"));
+    assert_eq!(account.get("/bridge/audit/three").await.0, 404);
+    let event = json!({"event-type": "replication", "event": {"version": "v1", "replicated-to": "the northern node"}});
+    let body = json!({"one": event});
+    assert_eq!(account.post("/otm/audit", &body).await.0, 403, "for operators");
+    assert_eq!(operator.post("/otm/audit?account=uni", &body).await, (200, Value::Null));
+    let (_, log) = account.get("/otm/audit/one").await;
+    let last = log["one"][0]["one"].as_array().and_then(|events| events.last()).expect("an event");
+    assert_eq!((&last["type"], &last["details"]), (&json!("replication"), &json!("replicated-to: the northern node")));
+    let wrong = json!({"one": {"event-type": "party", "event": {}}});
+    assert_eq!(operator.post("/otm/audit?account=uni", &wrong).await.0, 422);
+
     // The whole, under each type of checksum.
     for (name, algorithm) in [("MD5", Algorithm::Md5), ("SHA-256", Algorithm::Sha256), ("SHA-512", Algorithm::Sha512)] {
         let path = format!("/bridge/restore/{id}/one/a%2Flarge.bin?checksum-type={name}");

@@ -5,13 +5,13 @@ use dipper_archive::digest::Algorithm;
 use dipper_core::db::deposits::{self, DepositFile};
 use dipper_core::db::restores::{FileState, RestoreFile, RestoreState};
 use dipper_core::deposit::{DepositEntry, DepositedFile};
-use dipper_core::intake::RestoreView;
+use dipper_core::intake::{AuditRecord, RestoreView};
 use dipper_core::order::OrderState;
 use dipper_core::selection::{SelectedFile, Selection};
 
 use super::wire::{
-    DepositFileEntry, DepositRequest, DepositStatus, DepositedFilegroup, DepositedStatus, FileStatus, RestoreEnd,
-    RestoreStatus, RestoredEntry, SelectionRequest,
+    AuditEvent, AuditFields, DepositFileEntry, DepositRequest, DepositStatus, DepositedFilegroup, DepositedStatus,
+    FileStatus, RestoreEnd, RestoreStatus, RestoredEntry, SelectionRequest,
 };
 use crate::http::checksum;
 use crate::http::input::Parameters;
@@ -178,6 +178,37 @@ pub(super) fn deposited(file: &DepositFile, algorithm: Algorithm) -> DepositFile
         size: file.size_bytes.map(|size| size.to_string()).unwrap_or_default(),
         checksum: declared.map(|(_, digest)| digest.to_string()).unwrap_or_default(),
     }
+}
+
+/// An entry of the audit log, as far as it concerns what was asked for.
+pub(super) fn event(record: &AuditRecord) -> AuditEvent {
+    let (chained, entry) = (&record.chained, &record.chained.entry);
+    let date = entry.at.to_string();
+    let object_id = entry.object_id.clone().unwrap_or_default();
+    let digits = |number: Option<u64>| number.map(|number| number.to_string());
+    let mut fields = AuditFields {
+        identifier: object_id,
+        version: entry.label.clone().or_else(|| entry.version.map(|_| String::new())),
+        timestamp: date.clone(),
+        checksum: entry.digest.clone(),
+        checksum_algorithm: entry.algorithm.clone(),
+        bytes: digits(entry.size_bytes),
+        files: digits(entry.file_count),
+        success: entry.success,
+        agent: entry.agent.clone(),
+        details: entry.detail.clone(),
+        number: chained.number,
+        hash: chained.hash.clone(),
+    };
+    if let Some(file) = &record.file {
+        fields.identifier = file.path.clone();
+        (fields.checksum, fields.checksum_algorithm) = (file.digest.clone(), file.algorithm.clone());
+        (fields.bytes, fields.files, fields.success) = (digits(file.size_bytes), None, file.success);
+        if !file.detail.is_empty() {
+            fields.details = file.detail.clone();
+        }
+    }
+    AuditEvent { date, r#type: entry.kind.name().to_owned(), event: fields }
 }
 
 #[cfg(test)]

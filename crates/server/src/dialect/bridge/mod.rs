@@ -5,6 +5,7 @@
 //! endpoints of one subject; `wire` the JSON, `mapping` the way between the core's words and the wire's. An account is a
 //! contract with a client of the same name; a filegroup is a package, a file identifier a logical path in it.
 
+mod audits;
 mod deposits;
 mod lists;
 mod mapping;
@@ -23,7 +24,7 @@ use crate::http::routes::Need;
 pub const DIALECT: &str = "bridge";
 
 /// The routes below the base path, with what each needs.
-pub const RIGHTS: [(&str, &str, Need); 16] = [
+pub const RIGHTS: [(&str, &str, Need); 18] = [
     ("GET", "", Need::Basic(Role::Read)),
     ("PUT", "/account/{accountId}", Need::Basic(Role::Operator)),
     ("POST", "/account/{accountId}", Need::Basic(Role::Operator)),
@@ -32,6 +33,8 @@ pub const RIGHTS: [(&str, &str, Need); 16] = [
     ("POST", "/deposit", Need::Basic(Role::Write)),
     ("GET", "/deposit", Need::Basic(Role::Read)),
     ("GET", "/deposit/{filegroupId}", Need::Basic(Role::Read)),
+    ("GET", "/audit/{filegroupId}", Need::Basic(Role::Read)),
+    ("GET", "/audit/{filegroupId}/{fileId}", Need::Basic(Role::Read)),
     ("GET", "/list", Need::Basic(Role::Read)),
     ("GET", "/list/{filegroupId}", Need::Basic(Role::Read)),
     ("POST", "/restore", Need::Basic(Role::Read)),
@@ -51,6 +54,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(deposits::gateway_register))
         .routes(routes!(deposits::deposit_order, deposits::deposit_list))
         .routes(routes!(deposits::deposit_get))
+        .routes(routes!(audits::audit_filegroup))
+        .routes(routes!(audits::audit_file))
         .routes(routes!(lists::filegroup_list))
         .routes(routes!(lists::filegroup_get))
         .routes(routes!(restores::restore_order, restores::restore_list))

@@ -276,3 +276,52 @@ pub(super) struct DepositAnswer {
     /// Its files by their identifiers.
     pub files: std::collections::BTreeMap<String, DepositFileEntry>,
 }
+
+/// Something that was done.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AuditEvent {
+    /// When.
+    #[schema(format = DateTime)]
+    pub date: String,
+    /// What: `ingest`, `replication`, `fixity`, `deletion`, `repair` or `restoration`.
+    pub r#type: String,
+    /// More about it, field by field.
+    pub event: AuditFields,
+}
+
+/// What is known of an event. What is not known is left out.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct AuditFields {
+    /// The filegroup, or the file.
+    pub identifier: String,
+    /// The version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// When it happened.
+    #[schema(format = DateTime)]
+    pub timestamp: String,
+    /// A checksum: of the file, or of the inventory of the filegroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
+    /// Its type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksum_algorithm: Option<String>,
+    /// How many bytes it concerns, in digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<String>,
+    /// How many files it concerns, in digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<String>,
+    /// Whether it went well.
+    pub success: bool,
+    /// Who or what did it.
+    pub agent: String,
+    /// More about it, for a person to read.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub details: String,
+    /// Its place in the audit log of the archive, whose entries are chained.
+    pub number: u64,
+    /// What seals the entry.
+    pub hash: String,
+}

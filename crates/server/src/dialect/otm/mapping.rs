@@ -2,16 +2,20 @@
 //! contract has a word for it.
 
 use dipper_archive::digest::{Algorithm, Digest};
+use dipper_core::audit::{AuditEntry, AuditFile, AuditKind};
 use dipper_core::db::deposits::DepositView;
 use dipper_core::db::restores::{Checksums, RestoreState};
 use dipper_core::deposit::{DepositEntry, DepositedFile};
-use dipper_core::intake::RestoreView;
+use dipper_core::intake::{AuditRecord, RestoreView};
 use dipper_core::order::OrderState;
 use dipper_core::selection::{SelectedFile, Selection};
+use dipper_core::time::Timestamp;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::wire::{
-    DepositAnswer, DepositRequest, DepositStatus, DepositedFilegroup, NamedFile, RestoreAnswer, RestoreStatus,
-    SelectionRequest, ToldFile,
+    AuditAddition, AuditEvent, AuditFields, AuditRequest, DepositAnswer, DepositRequest, DepositStatus,
+    DepositedFilegroup, NamedFile, RestoreAnswer, RestoreStatus, SelectionRequest, ToldFile,
 };
 use crate::http::checksum;
 use crate::http::input::Parameters;
@@ -187,6 +191,101 @@ pub(super) fn deposit_answer(view: &DepositView) -> Option<DepositAnswer> {
         file_count: deposit.file_count.to_string(),
         status: deposit_status(order.state)?,
         details,
+    })
+}
+
+/// An entry of the audit log, as far as it concerns what was asked for.
+pub(super) fn event(record: &AuditRecord) -> AuditEvent {
+    let (chained, entry) = (&record.chained, &record.chained.entry);
+    let date = entry.at.to_string();
+    let object_id = entry.object_id.clone().unwrap_or_default();
+    let digits = |number: Option<u64>| number.map(|number| number.to_string());
+    let mut fields = AuditFields {
+        identifier: object_id,
+        version: entry.label.clone().or_else(|| entry.version.map(|_| String::new())),
+        timestamp: date.clone(),
+        checksum: entry.digest.clone(),
+        checksum_algorithm: entry.algorithm.clone(),
+        bytes: digits(entry.size_bytes),
+        files: digits(entry.file_count),
+        success: entry.success,
+        agent: entry.agent.clone(),
+        details: entry.detail.clone(),
+        number: chained.number,
+        hash: chained.hash.clone(),
+    };
+    if let Some(file) = &record.file {
+        fields.identifier = file.path.clone();
+        (fields.checksum, fields.checksum_algorithm) = (file.digest.clone(), file.algorithm.clone());
+        (fields.bytes, fields.files, fields.success) = (digits(file.size_bytes), None, file.success);
+        if !file.detail.is_empty() {
+            fields.details = file.detail.clone();
+        }
+    }
+    AuditEvent { date, r#type: entry.kind.name().to_owned(), details: fields.details.clone(), event: fields }
+}
+
+/// Events that are added to the audit log of an account, or every part of them that cannot be read.
+pub(super) fn audit(request: AuditRequest, account: &str, agent: &str) -> Result<Vec<AuditEntry>, Refusal> {
+    if request.0.is_empty() {
+        return Err(Refusal::bad_request("the request names no filegroup"));
+    }
+    let (mut entries, mut parts) = (Vec::new(), Vec::new());
+    for (object_id, addition) in request.0 {
+        match audit_entry(&object_id, addition, account, agent) {
+            Ok(entry) => entries.push(entry),
+            Err(message) => parts.push(Part { filegroup: object_id, file: None, message }),
+        }
+    }
+    if parts.is_empty() { Ok(entries) } else { Err(refused::unprocessable("EVENT", parts)) }
+}
+
+fn audit_entry(object_id: &str, addition: AuditAddition, account: &str, agent: &str) -> Result<AuditEntry, String> {
+    let AuditAddition { event_type, files, event: mut fields } = addition;
+    let kind = event_type.parse::<AuditKind>().map_err(|_| format!("there is no event of the type {event_type:?}"))?;
+    let text = |value: serde_json::Value| match value {
+        serde_json::Value::String(text) => text,
+        value => value.to_string(),
+    };
+    let mut take = |name: &str| fields.remove(name).map(text);
+    let at = match take("timestamp") {
+        None => Timestamp::now(),
+        Some(given) => {
+            let wrong = |_| format!("the timestamp {given:?} is not a time as in 2026-12-31T23:59:59Z");
+            OffsetDateTime::parse(&given, &Rfc3339).map(Timestamp::from).map_err(wrong)?
+        }
+    };
+    let mut number = |name: &str| match take(name) {
+        None => Ok(None),
+        Some(given) => given.parse::<u64>().map(Some).map_err(|_| format!("{name} is {given:?}, which is no number")),
+    };
+    let (size_bytes, file_count) = (number("bytes")?, number("files")?);
+    let success = ["success", "fixity-result", "result"].iter().find_map(|name| take(name));
+    let success = !success.is_some_and(|word| ["false", "failure", "failed"].contains(&word.to_lowercase().as_str()));
+    let (label, digest, algorithm) = (take("version"), take("checksum"), take("checksum-algorithm"));
+    take("identifier");
+    let told: Vec<String> = fields.into_iter().map(|(name, value)| format!("{name}: {}", text(value))).collect();
+    let file = |path: String| AuditFile {
+        path,
+        size_bytes: None,
+        algorithm: None,
+        digest: None,
+        success,
+        detail: String::new(),
+    };
+    Ok(AuditEntry {
+        success,
+        agent: format!("client {agent}"),
+        object_id: Some(object_id.to_owned()),
+        label,
+        digest,
+        algorithm,
+        size_bytes,
+        file_count,
+        detail: told.join("; "),
+        whole: files.is_none(),
+        files: files.unwrap_or_default().into_iter().map(file).collect(),
+        ..AuditEntry::new(kind, account, at)
     })
 }
 

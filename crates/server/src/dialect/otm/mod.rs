@@ -4,6 +4,7 @@
 //! endpoints of one subject; `wire` the JSON, `mapping` the way between the core's words and the wire's. An account is a
 //! contract with a client of the same name; a filegroup is a package, a file identifier a logical path in it.
 
+mod audits;
 mod deposits;
 mod lists;
 mod mapping;
@@ -22,7 +23,7 @@ use crate::http::routes::Need;
 pub const DIALECT: &str = "otm";
 
 /// The routes below the base path, with what each needs.
-pub const RIGHTS: [(&str, &str, Need); 19] = [
+pub const RIGHTS: [(&str, &str, Need); 22] = [
     ("GET", "/", Need::Basic(Role::Read)),
     ("PUT", "/account/{accountId}", Need::Basic(Role::Operator)),
     ("GET", "/account", Need::Basic(Role::Operator)),
@@ -31,6 +32,9 @@ pub const RIGHTS: [(&str, &str, Need); 19] = [
     ("GET", "/deposit", Need::Basic(Role::Read)),
     ("GET", "/deposit/{filegroupId}/status", Need::Basic(Role::Read)),
     ("POST", "/deposit/{filegroupId}", Need::Basic(Role::Operator)),
+    ("POST", "/audit", Need::Basic(Role::Operator)),
+    ("GET", "/audit/{filegroupId}", Need::Basic(Role::Read)),
+    ("GET", "/audit/{filegroupId}/{fileId}", Need::Basic(Role::Read)),
     ("GET", "/list", Need::Basic(Role::Read)),
     ("GET", "/list/{filegroupId}", Need::Basic(Role::Read)),
     ("GET", "/list/{filegroupId}/{fileId}", Need::Basic(Role::Read)),
@@ -53,6 +57,9 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(deposits::deposit_order, deposits::deposit_list))
         .routes(routes!(deposits::deposit_status))
         .routes(routes!(deposits::deposit_complete))
+        .routes(routes!(audits::audit_filegroup))
+        .routes(routes!(audits::audit_file))
+        .routes(routes!(audits::audit_add))
         .routes(routes!(lists::filegroup_list))
         .routes(routes!(lists::filegroup_get))
         .routes(routes!(lists::filegroup_file))

@@ -235,3 +235,83 @@ pub(super) struct DepositAnswer {
     /// How many files were fetched, or why it was given up.
     pub details: String,
 }
+
+/// Something that was done.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OtmAuditEvent)]
+pub(super) struct AuditEvent {
+    /// When.
+    #[schema(format = DateTime)]
+    pub date: String,
+    /// What: `ingest`, `replication`, `fixity`, `deletion`, `repair` or `restoration`.
+    pub r#type: String,
+    /// More about it, for a person to read.
+    pub details: String,
+    /// More about it, field by field.
+    pub event: AuditFields,
+}
+
+/// What is known of an event. What is not known is left out.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = OtmAuditFields)]
+pub(super) struct AuditFields {
+    /// The filegroup, or the file.
+    pub identifier: String,
+    /// The version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// When it happened.
+    #[schema(format = DateTime)]
+    pub timestamp: String,
+    /// A checksum: of the file, or of the inventory of the filegroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
+    /// Its type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksum_algorithm: Option<String>,
+    /// How many bytes it concerns, in digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<String>,
+    /// How many files it concerns, in digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<String>,
+    /// Whether it went well.
+    pub success: bool,
+    /// Who or what did it.
+    pub agent: String,
+    /// More about it, for a person to read.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub details: String,
+    /// Its place in the audit log of the archive, whose entries are chained.
+    pub number: u64,
+    /// What seals the entry.
+    pub hash: String,
+}
+
+/// An event that is added.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schema(as = OtmAuditAddition)]
+pub(super) struct AuditAddition {
+    /// What was done: `ingest`, `replication`, `fixity`, `deletion`, `repair` or `restoration`.
+    pub event_type: String,
+    /// The files that it concerns, by their identifiers; all of the filegroup unless given.
+    pub files: Option<Vec<String>>,
+    /// More about it: `version`, `timestamp`, `checksum`, `checksum-algorithm`, `bytes`, `files` and `success` are known;
+    /// everything else is kept as it is.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub event: BTreeMap<String, serde_json::Value>,
+}
+
+/// The events that are added, by the filegroups that they concern.
+pub(super) type AuditRequest = Entries<AuditAddition>;
+
+/// The events that are added, for the description alone: the keys are identifiers.
+#[derive(Debug, ToSchema)]
+#[schema(as = OtmAuditBody, example = json!({
+    "filegroup-1": {"event-type": "replication", "event": {"version": "2026-01-31", "replicated-to": "the northern node"}}
+}))]
+#[allow(dead_code, reason = "it describes what is read as `AuditRequest`")]
+pub(super) struct AuditBody(BTreeMap<String, AuditAddition>);
