@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use dipper_core::Role;
 use dipper_core::db::DatabaseError;
+use dipper_core::deletion::{self, DeletionError};
 use dipper_core::gateway::GatewayError;
 use dipper_core::intake::{AccountError, DepositError, DepositFault, FilegroupError, IntakeError, RestoreError};
 use dipper_core::selection::Fault;
@@ -106,6 +107,32 @@ pub(crate) fn filegroup(error: FilegroupError) -> Refusal {
         FilegroupError::Archived => Refusal::conflict("CONTENT_ARCHIVED", message),
         FilegroupError::Archive(_) => unreadable(&message),
         FilegroupError::Database(error) => database(&error),
+    }
+}
+
+pub(crate) fn deletion(error: DeletionError) -> Refusal {
+    let message = error.to_string();
+    match error {
+        DeletionError::NotAllowed { .. } => forbidden(message),
+        DeletionError::Faults(faults) => {
+            let is_conflict = faults.iter().all(|fault| fault.kind.is_conflict());
+            let part = |fault: deletion::Fault| Part {
+                message: fault.kind.to_string(),
+                filegroup: fault.filegroup,
+                file: fault.file,
+            };
+            let parts = faults.into_iter().map(part).collect();
+            match is_conflict {
+                true => unprocessable("KEPT", parts).status(StatusCode::CONFLICT),
+                false => unprocessable("NOT_AS_STORED", parts),
+            }
+        }
+        DeletionError::Empty => Refusal::bad_request(message),
+        DeletionError::Unknown(_) | DeletionError::ContractUnknown(_) | DeletionError::PackageUnknown { .. } => {
+            Refusal::not_found(message)
+        }
+        DeletionError::Database(error) => database(&error),
+        _ => unreadable(&message),
     }
 }
 

@@ -172,6 +172,35 @@ async fn filegroups_are_deposited_listed_and_restored() {
     server.work().await;
     let fetched = other.fetch(&format!("/bridge/restore/{id}/fg-1/of%20the%20other"), &[]).await;
     assert_eq!(fetched.bytes().await.expect("bytes").as_ref(), b"other");
+
+    // What is deleted is gone, for the restore as well; the rest, and what others have of the same names, stays.
+    let wrong = json!({"fg-1": {"files": {"new": md5(b"old")}}, "fg-3": {}});
+    let (status, body) = account.post("/bridge/delete", &wrong).await;
+    assert_eq!((status, body["errors"].as_array().map(Vec::len)), (422, Some(2)), "{body}");
+    let deletion = json!({"fg-1": {"version": "2026-02", "files": {"new": {"MD5": md5(b"new")}}}, "fg-2": {}});
+    let (status, body) = account.post("/otm/delete", &deletion).await;
+    assert_eq!(status, 202, "{body}");
+    let id = body["delete-id"].as_str().expect("an id").to_owned();
+    let listed = json!({"files": "2", "status": "DELETE_ACCEPTED"});
+    assert_eq!(account.get("/bridge/delete").await, (200, json!({ id.clone(): listed })));
+    assert_eq!(other.get(&format!("/bridge/delete/{id}")).await.0, 404);
+    server.work_twice().await;
+    let gone = json!({"status": "deleted"});
+    let expected = json!({"status": "DELETE_COMPLETE", "filegroups": {"fg-1": {"new": gone}, "fg-2": {"x": gone}}});
+    assert_eq!(account.get(&format!("/bridge/delete/{id}")).await, (200, expected));
+    let (_, told) = account.get(&format!("/otm/delete/{id}/status")).await;
+    assert_eq!((&told[&id]["file-count"], &told[&id]["status"]), (&json!("2"), &json!("DELETE_COMPLETE")));
+    let (_, request) = account.get(&format!("/otm/delete/{id}")).await;
+    assert_eq!(request, json!({"fg-1": {"version": "2026-02", "files": {"new": {}}}, "fg-2": {}}));
+    assert_eq!(account.get("/bridge/list").await, (200, json!(["fg-1"])));
+    assert_eq!(account.get("/otm/list/fg-1/new").await.0, 404);
+    assert_eq!(account.get("/bridge/list/fg-2").await.0, 404);
+    assert_eq!(other.get("/bridge/list").await, (200, json!(["fg-1"])));
+    assert_eq!(account.get("/bridge/deposit/fg-2").await.1["fg-2"]["deposit-state"], "DEPOSIT_COMPLETE", "its record");
+    let (_, log) = account.get("/bridge/audit/fg-2").await;
+    let types: Vec<&str> =
+        log["fg-2"][0]["fg-2"].as_array().expect("events").iter().filter_map(|event| event["type"].as_str()).collect();
+    assert_eq!((types.first(), types.last()), (Some(&"ingest"), Some(&"deletion")), "{log}");
 }
 
 #[tokio::test]

@@ -2,16 +2,18 @@
 //! contract has a word for it.
 
 use dipper_archive::digest::Algorithm;
+use dipper_core::db::deletions::Removal;
 use dipper_core::db::deposits::{self, DepositFile};
 use dipper_core::db::restores::{FileState, RestoreFile, RestoreState};
+use dipper_core::deletion::DeletionEntry;
 use dipper_core::deposit::{DepositEntry, DepositedFile};
 use dipper_core::intake::{AuditRecord, RestoreView};
 use dipper_core::order::OrderState;
 use dipper_core::selection::{SelectedFile, Selection};
 
 use super::wire::{
-    AuditEvent, AuditFields, DepositFileEntry, DepositRequest, DepositStatus, DepositedFilegroup, DepositedStatus,
-    FileStatus, RestoreEnd, RestoreStatus, RestoredEntry, SelectionRequest,
+    AuditEvent, AuditFields, DeleteStatus, DepositFileEntry, DepositRequest, DepositStatus, DepositedFilegroup,
+    DepositedStatus, FileStatus, RemovalStatus, RestoreEnd, RestoreStatus, RestoredEntry, Selected, SelectionRequest,
 };
 use crate::http::checksum;
 use crate::http::input::Parameters;
@@ -209,6 +211,62 @@ pub(super) fn event(record: &AuditRecord) -> AuditEvent {
         }
     }
     AuditEvent { date, r#type: entry.kind.name().to_owned(), event: fields }
+}
+
+/// What the states of deletions begin with.
+pub(super) const DELETE: &str = "DELETE_";
+/// The states of deletions by their names.
+pub(super) const DELETE_STATES: [(&str, DeleteStatus); 3] = [
+    ("ACCEPTED", DeleteStatus::DeleteAccepted),
+    ("COMPLETE", DeleteStatus::DeleteComplete),
+    ("ERROR", DeleteStatus::DeleteError),
+];
+
+/// Where a deletion stands whose order is in that state; `None` of states that no deletion has.
+pub(super) fn delete_status(state: OrderState) -> Option<DeleteStatus> {
+    match state {
+        OrderState::Received | OrderState::Held | OrderState::Queued | OrderState::Deleting => {
+            Some(DeleteStatus::DeleteAccepted)
+        }
+        OrderState::Deleted => Some(DeleteStatus::DeleteComplete),
+        OrderState::Failed | OrderState::Rejected | OrderState::Cancelled => Some(DeleteStatus::DeleteError),
+        OrderState::Recalling
+        | OrderState::Pulling
+        | OrderState::Verifying
+        | OrderState::Storing
+        | OrderState::Delivering
+        | OrderState::Delivered
+        | OrderState::Stored => None,
+    }
+}
+
+/// The states of the orders of deletions that stand there; where nothing is asked for, of all that are under way.
+pub(super) fn delete_states(asked: Option<DeleteStatus>) -> Vec<OrderState> {
+    let asked = asked.unwrap_or(DeleteStatus::DeleteAccepted);
+    OrderState::ALL.iter().copied().filter(|state| delete_status(*state) == Some(asked)).collect()
+}
+
+/// What is to be deleted. What is wrong with it, the core says.
+pub(super) fn deletions(request: SelectionRequest) -> Result<Vec<DeletionEntry>, Refusal> {
+    if request.0.is_empty() {
+        return Err(Refusal::bad_request("the request names no filegroup"));
+    }
+    let file = |(path, checksum): (String, Option<String>)| (path, checksum.filter(|text| !text.is_empty()));
+    let entry = |(filegroup, selected): (String, Option<Selected>)| {
+        let Selected { version, files } = selected.unwrap_or_default();
+        let files = files.map(|files| files.0.into_iter().map(file).collect());
+        DeletionEntry { filegroup, version, files }
+    };
+    Ok(request.0.into_iter().map(entry).collect())
+}
+
+/// How far a file of a deletion is.
+pub(super) fn removal(state: Removal) -> RemovalStatus {
+    match state {
+        Removal::Pending => RemovalStatus::Pending,
+        Removal::Deleted => RemovalStatus::Deleted,
+        Removal::Error => RemovalStatus::Error,
+    }
 }
 
 #[cfg(test)]

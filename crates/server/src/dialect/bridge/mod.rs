@@ -6,6 +6,7 @@
 //! contract with a client of the same name; a filegroup is a package, a file identifier a logical path in it.
 
 mod audits;
+mod deletions;
 mod deposits;
 mod lists;
 mod mapping;
@@ -24,7 +25,7 @@ use crate::http::routes::Need;
 pub const DIALECT: &str = "bridge";
 
 /// The routes below the base path, with what each needs.
-pub const RIGHTS: [(&str, &str, Need); 18] = [
+pub const RIGHTS: [(&str, &str, Need); 21] = [
     ("GET", "", Need::Basic(Role::Read)),
     ("PUT", "/account/{accountId}", Need::Basic(Role::Operator)),
     ("POST", "/account/{accountId}", Need::Basic(Role::Operator)),
@@ -35,6 +36,9 @@ pub const RIGHTS: [(&str, &str, Need); 18] = [
     ("GET", "/deposit/{filegroupId}", Need::Basic(Role::Read)),
     ("GET", "/audit/{filegroupId}", Need::Basic(Role::Read)),
     ("GET", "/audit/{filegroupId}/{fileId}", Need::Basic(Role::Read)),
+    ("POST", "/delete", Need::Basic(Role::Write)),
+    ("GET", "/delete", Need::Basic(Role::Read)),
+    ("GET", "/delete/{deleteId}", Need::Basic(Role::Read)),
     ("GET", "/list", Need::Basic(Role::Read)),
     ("GET", "/list/{filegroupId}", Need::Basic(Role::Read)),
     ("POST", "/restore", Need::Basic(Role::Read)),
@@ -56,6 +60,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(deposits::deposit_get))
         .routes(routes!(audits::audit_filegroup))
         .routes(routes!(audits::audit_file))
+        .routes(routes!(deletions::deletion_order, deletions::deletion_list))
+        .routes(routes!(deletions::deletion_get))
         .routes(routes!(lists::filegroup_list))
         .routes(routes!(lists::filegroup_get))
         .routes(routes!(restores::restore_order, restores::restore_list))

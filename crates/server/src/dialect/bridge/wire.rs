@@ -325,3 +325,67 @@ pub(super) struct AuditFields {
     /// What seals the entry.
     pub hash: String,
 }
+
+/// A deletion that was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct DeleteAccepted {
+    /// Its identifier.
+    pub delete_id: String,
+}
+
+/// Where a deletion stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(clippy::enum_variant_names, reason = "they are the words of the contract")]
+pub(super) enum DeleteStatus {
+    /// It is being carried out, or waits for its time or for somebody's approval.
+    DeleteAccepted,
+    /// The files are gone.
+    DeleteComplete,
+    /// It was withdrawn, or not all files could be deleted.
+    DeleteError,
+}
+
+/// A deletion in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DeleteEntry {
+    /// How many files it has, in digits.
+    pub files: String,
+    /// Where it stands.
+    pub status: DeleteStatus,
+}
+
+/// How far a file of a deletion is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RemovalStatus {
+    /// It is there.
+    Pending,
+    /// It is gone.
+    Deleted,
+    /// It was not deleted.
+    Error,
+}
+
+/// A file of a deletion.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DeletedFileAnswer {
+    /// How far it is.
+    pub status: RemovalStatus,
+    /// Why it was not deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<String>,
+}
+
+/// A deletion with its files, for the description alone.
+#[derive(Debug, ToSchema)]
+#[allow(dead_code, reason = "it describes what is written piece by piece")]
+pub(super) struct DeleteAnswer {
+    /// Where it stands.
+    pub status: DeleteStatus,
+    /// Why it was given up.
+    pub details: Option<String>,
+    /// Its filegroups, each with its files.
+    pub filegroups: std::collections::BTreeMap<String, std::collections::BTreeMap<String, DeletedFileAnswer>>,
+}

@@ -3,8 +3,11 @@
 
 use dipper_archive::digest::{Algorithm, Digest};
 use dipper_core::audit::{AuditEntry, AuditFile, AuditKind};
+use dipper_core::db::deletions::Deletion;
 use dipper_core::db::deposits::DepositView;
+use dipper_core::db::orders::Order;
 use dipper_core::db::restores::{Checksums, RestoreState};
+use dipper_core::deletion::DeletionEntry;
 use dipper_core::deposit::{DepositEntry, DepositedFile};
 use dipper_core::intake::{AuditRecord, RestoreView};
 use dipper_core::order::OrderState;
@@ -14,8 +17,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::wire::{
-    AuditAddition, AuditEvent, AuditFields, AuditRequest, DepositAnswer, DepositRequest, DepositStatus,
-    DepositedFilegroup, NamedFile, RestoreAnswer, RestoreStatus, SelectionRequest, ToldFile,
+    AuditAddition, AuditEvent, AuditFields, AuditRequest, DeleteEntry, DeleteStatus, DepositAnswer, DepositRequest,
+    DepositStatus, DepositedFilegroup, NamedFile, RestoreAnswer, RestoreStatus, Selected, SelectionRequest, ToldFile,
 };
 use crate::http::checksum;
 use crate::http::input::Parameters;
@@ -287,6 +290,87 @@ fn audit_entry(object_id: &str, addition: AuditAddition, account: &str, agent: &
         files: files.unwrap_or_default().into_iter().map(file).collect(),
         ..AuditEntry::new(kind, account, at)
     })
+}
+
+/// What the states of deletions begin with.
+pub(super) const DELETE: &str = "DELETE_";
+/// The states of deletions by their names.
+pub(super) const DELETE_STATES: [(&str, DeleteStatus); 3] = [
+    ("ACCEPTED", DeleteStatus::DeleteAccepted),
+    ("COMPLETE", DeleteStatus::DeleteComplete),
+    ("ERROR", DeleteStatus::DeleteError),
+];
+
+/// Where a deletion stands whose order is in that state; `None` of states that no deletion has.
+pub(super) fn delete_status(state: OrderState) -> Option<DeleteStatus> {
+    match state {
+        OrderState::Received | OrderState::Held | OrderState::Queued | OrderState::Deleting => {
+            Some(DeleteStatus::DeleteAccepted)
+        }
+        OrderState::Deleted => Some(DeleteStatus::DeleteComplete),
+        OrderState::Failed | OrderState::Rejected | OrderState::Cancelled => Some(DeleteStatus::DeleteError),
+        OrderState::Recalling
+        | OrderState::Pulling
+        | OrderState::Verifying
+        | OrderState::Storing
+        | OrderState::Delivering
+        | OrderState::Delivered
+        | OrderState::Stored => None,
+    }
+}
+
+/// The states of the orders of deletions that stand there; where nothing is asked for, of all that are under way.
+pub(super) fn delete_states(asked: Option<DeleteStatus>) -> Vec<OrderState> {
+    let asked = asked.unwrap_or(DeleteStatus::DeleteAccepted);
+    OrderState::ALL.iter().copied().filter(|state| delete_status(*state) == Some(asked)).collect()
+}
+
+/// What is to be deleted, and the type of the checksums. What is wrong with it, the core says.
+pub(super) fn deletions(request: SelectionRequest) -> Result<(Algorithm, Vec<DeletionEntry>), Refusal> {
+    if request.0.is_empty() {
+        return Err(Refusal::bad_request("the request names no filegroup"));
+    }
+    let (mut chosen, mut parts, mut entries) = (None, Vec::new(), Vec::new());
+    for (filegroup, selected) in request.0 {
+        let Selected { version, files } = selected.unwrap_or_default();
+        let mut read = Vec::new();
+        for (path, file) in files.iter().flat_map(|files| &files.0) {
+            let none = NamedFile::default();
+            let mut given = texts(file.as_ref().unwrap_or(&none));
+            // One type serves for all of a request.
+            given.retain(|(algorithm, _)| *chosen.get_or_insert(*algorithm) == *algorithm);
+            let named = !texts(file.as_ref().unwrap_or(&none)).is_empty();
+            if named && given.is_empty() {
+                let message = "all checksums of a request must be of one type".to_owned();
+                parts.push(Part { filegroup: filegroup.clone(), file: Some(path.clone()), message });
+            }
+            read.push((path.clone(), given.pop().map(|(_, text)| text)));
+        }
+        let files = files.is_some().then_some(read);
+        entries.push(DeletionEntry { filegroup, version, files });
+    }
+    if !parts.is_empty() {
+        return Err(refused::unprocessable("CHECKSUM", parts));
+    }
+    Ok((chosen.unwrap_or(Algorithm::Md5), entries))
+}
+
+/// The checksums of a file as they are written, those that are given.
+fn texts(file: &NamedFile) -> Vec<(Algorithm, String)> {
+    let given = [(Algorithm::Md5, &file.md5), (Algorithm::Sha256, &file.sha256), (Algorithm::Sha512, &file.sha512)];
+    let given = given.into_iter().filter_map(|(algorithm, text)| Some((algorithm, text.clone()?)));
+    given.filter(|(_, text)| !text.is_empty()).collect()
+}
+
+/// A deletion; `None` of what is none.
+pub(super) fn deletion(order: &Order, deletion: &Deletion) -> Option<DeleteEntry> {
+    let details = match (&order.failure, deletion.due) {
+        (Some(failure), _) => failure.message.clone(),
+        (None, Some(due)) if order.state == OrderState::Held => format!("it can be withdrawn until {due}"),
+        (None, None) if order.state == OrderState::Held => "it waits for somebody's approval".to_owned(),
+        (None, _) => String::new(),
+    };
+    Some(DeleteEntry { file_count: deletion.file_count.to_string(), status: delete_status(order.state)?, details })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! contract with a client of the same name; a filegroup is a package, a file identifier a logical path in it.
 
 mod audits;
+mod deletions;
 mod deposits;
 mod lists;
 mod mapping;
@@ -23,7 +24,7 @@ use crate::http::routes::Need;
 pub const DIALECT: &str = "otm";
 
 /// The routes below the base path, with what each needs.
-pub const RIGHTS: [(&str, &str, Need); 22] = [
+pub const RIGHTS: [(&str, &str, Need); 27] = [
     ("GET", "/", Need::Basic(Role::Read)),
     ("PUT", "/account/{accountId}", Need::Basic(Role::Operator)),
     ("GET", "/account", Need::Basic(Role::Operator)),
@@ -35,6 +36,11 @@ pub const RIGHTS: [(&str, &str, Need); 22] = [
     ("POST", "/audit", Need::Basic(Role::Operator)),
     ("GET", "/audit/{filegroupId}", Need::Basic(Role::Read)),
     ("GET", "/audit/{filegroupId}/{fileId}", Need::Basic(Role::Read)),
+    ("POST", "/delete", Need::Basic(Role::Write)),
+    ("GET", "/delete", Need::Basic(Role::Read)),
+    ("GET", "/delete/{deleteId}", Need::Basic(Role::Read)),
+    ("POST", "/delete/{deleteId}", Need::Basic(Role::Operator)),
+    ("GET", "/delete/{deleteId}/status", Need::Basic(Role::Read)),
     ("GET", "/list", Need::Basic(Role::Read)),
     ("GET", "/list/{filegroupId}", Need::Basic(Role::Read)),
     ("GET", "/list/{filegroupId}/{fileId}", Need::Basic(Role::Read)),
@@ -60,6 +66,9 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(audits::audit_filegroup))
         .routes(routes!(audits::audit_file))
         .routes(routes!(audits::audit_add))
+        .routes(routes!(deletions::deletion_order, deletions::deletion_list))
+        .routes(routes!(deletions::deletion_get, deletions::deletion_complete))
+        .routes(routes!(deletions::deletion_status))
         .routes(routes!(lists::filegroup_list))
         .routes(routes!(lists::filegroup_get))
         .routes(routes!(lists::filegroup_file))

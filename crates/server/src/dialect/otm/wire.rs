@@ -315,3 +315,39 @@ pub(super) type AuditRequest = Entries<AuditAddition>;
 }))]
 #[allow(dead_code, reason = "it describes what is read as `AuditRequest`")]
 pub(super) struct AuditBody(BTreeMap<String, AuditAddition>);
+
+/// A deletion that was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = OtmDeleteAccepted)]
+pub(super) struct DeleteAccepted {
+    /// Its identifier.
+    pub delete_id: String,
+}
+
+/// Where a deletion stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schema(as = OtmDeleteStatus)]
+#[allow(clippy::enum_variant_names, reason = "they are the words of the contract")]
+pub(super) enum DeleteStatus {
+    /// It is being carried out, or waits for its time or for somebody's approval.
+    DeleteAccepted,
+    /// The files are gone.
+    DeleteComplete,
+    /// It was withdrawn, or not all files could be deleted.
+    DeleteError,
+}
+
+/// A deletion, and where it stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = OtmDeleteEntry)]
+pub(super) struct DeleteEntry {
+    /// How many files it has, in digits.
+    pub file_count: String,
+    /// Where it stands.
+    pub status: DeleteStatus,
+    /// What it waits for, or why it was given up.
+    pub details: String,
+}
