@@ -78,8 +78,8 @@ impl Agent {
 pub struct DeletionEntry {
     /// The depositor's name for the package.
     pub filegroup: String,
-    /// The depositor's name for the version. Without one, or with an empty one: all versions when no files are named either,
-    /// otherwise the newest one, and with a checksum the newest that has the file with it.
+    /// The depositor's name for the version; an empty one stands for the newest. Without one: all versions when no files are
+    /// named either, otherwise the newest one, and with a checksum the newest that has the file with it.
     pub version: Option<String>,
     /// The files, each with a checksum that it must have, if one is given; `None` for all.
     pub files: Option<Vec<(String, Option<String>)>>,
