@@ -61,8 +61,9 @@ const DELIVERED_BYTES: Metric = Metric::counter(
     "dipper_delivered_bytes_total",
     &["channel"],
     "Bytes of packages that were handed out, verified: sent to clients through \
-     links of this server (link), or out of areas over https (https) or SFTP (sftp), or \
-     put into the store of deliveries, from where clients fetch them without this server (s3).",
+     links of this server (link), or out of areas over https (https) or SFTP (sftp), or as \
+     files of restores (restore), or put into the store of deliveries, from where clients fetch them without this server \
+     (s3).",
 );
 const FIXITY_FAILURES: Metric = Metric::counter(
     "dipper_fixity_failures_total",
