@@ -27,6 +27,7 @@ mod bridge_fuzz;
 mod bridge_gateway;
 mod bridge_restores;
 mod bridge_support;
+mod browser;
 mod cli;
 mod cli_deletion;
 mod cli_demo;

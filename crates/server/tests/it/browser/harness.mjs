@@ -1,0 +1,213 @@
+// Drives Chromium through a scenario, once for each language and width, and judges every page that the scenario looks at:
+// accessible by axe's rules for WCAG 2.2 AA in light and dark, no wider than the window, nothing asked of another host, and
+// nothing said on the console. Pictures of all of it are kept.
+//
+// `browser/mod.rs` starts the scenario as `node SCENARIO.mjs` and hands over, as JSON on the standard input:
+// modules (where npm put its packages), url (of the server), screenshots (a directory), locales (the directory of the
+// console's texts), and facts (what this scenario needs to know). Whatever is found is told on the standard error, and the
+// exit status is then 1.
+import { existsSync, mkdirSync, readFileSync, readdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+export const task = JSON.parse(readFileSync(0, "utf8"));
+/** Loads a package of tests/peers/browser. */
+export const load = createRequire(join(task.modules, "node_modules", "x"));
+
+const { chromium } = load("playwright-core");
+const axe = readFileSync(load.resolve("axe-core/axe.min.js"), "utf8");
+
+const LANGUAGES = ["en", "nb", "de"];
+const WIDTHS = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
+const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+const ARGUMENTS = [
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking",
+    "--disable-component-update --disable-sync --disable-dev-shm-usage --force-color-profile=srgb",
+].join(" ").split(" ");
+/** The longest that a page may take. Nothing takes that long when all is well. */
+const PATIENCE = 30_000;
+
+const findings = [];
+
+/**
+ * Runs a scenario in each language at each width, and, unless it cannot do without, in each language without JavaScript.
+ * @param {(visit: Visit) => Promise<void>} scenario
+ */
+export async function run(scenario, { languages = LANGUAGES, widths = Object.keys(WIDTHS), withoutScript = true } = {}) {
+    mkdirSync(task.screenshots, { recursive: true });
+    const rounds = languages.flatMap((language) => widths.map((width) => ({ language, width, script: true })));
+    if (withoutScript) rounds.push(...languages.map((language) => ({ language, width: "phone", script: false })));
+    const browser = await chromium.launch({
+        executablePath: "/usr/bin/chromium",
+        args: ARGUMENTS,
+        timeout: PATIENCE,
+    });
+    // The machine has a core for the server and one for the browser: two rounds at a time keep both busy.
+    const next = rounds.entries();
+    const lane = async () => {
+        for (const [number, round] of next) {
+            const visit = await Visit.begin(browser, { ...round, number });
+            try {
+                await scenario(visit);
+            } catch (error) {
+                visit.found(error.stack ?? String(error));
+                await visit.picture("broken").catch(() => {});
+            }
+            await visit.end();
+        }
+    };
+    await Promise.all([lane(), lane()]);
+    await browser.close();
+    if (findings.length > 0) {
+        console.error(findings.join("\n\n"));
+        process.exit(1);
+    }
+}
+
+/** One person's way through the pages, in one language and at one width. */
+class Visit {
+    /** The number of this round, for what has to be different in each. */
+    number;
+    /** en, nb or de. */
+    language;
+    /** desktop or phone. */
+    width;
+    /** Whether the browser runs scripts. */
+    script;
+    /** The page, as Playwright knows it. */
+    page;
+    #context;
+    #messages = [];
+    #refusals = new Set();
+    #texts;
+
+    static async begin(browser, round) {
+        const visit = Object.assign(new Visit(), round);
+        visit.#texts = texts(round.language);
+        visit.#context = await browser.newContext({
+            viewport: WIDTHS[round.width],
+            locale: { en: "en-GB", nb: "nb-NO", de: "de-DE" }[round.language],
+            timezoneId: "Europe/Oslo",
+            javaScriptEnabled: round.script,
+            hasTouch: round.width === "phone",
+            reducedMotion: "reduce",
+        });
+        visit.#context.setDefaultTimeout(PATIENCE);
+        visit.page = await visit.#context.newPage();
+        visit.#listen();
+        return visit;
+    }
+
+    /** The text of a key in the language of this visit. It must have no placeables. */
+    text(key) {
+        const text = this.#texts.get(key);
+        if (text === undefined || text.includes("{")) throw new Error(`${key} is no plain text in ${this.language}`);
+        return text;
+    }
+
+    /** Goes to a path of the server. */
+    async open(path) {
+        return await this.page.goto(new URL(path, task.url).href);
+    }
+
+    /** What is pressed next may be refused with this status, without that being taken for a fault. */
+    expect(status) {
+        this.#refusals.add(status);
+    }
+
+    /** Follows a link or presses a button, and waits for the page behind it. */
+    async follow(locator) {
+        await Promise.all([this.page.waitForEvent("load"), locator.click()]);
+    }
+
+    button(key) {
+        return this.page.getByRole("button", { name: this.text(key), exact: true });
+    }
+
+    link(key) {
+        return this.page.getByRole("link", { name: this.text(key), exact: true });
+    }
+
+    field(key) {
+        return this.page.getByLabel(this.text(key), { exact: true });
+    }
+
+    /** Judges the page as it is, and keeps a picture of it in light and one in dark. Without the rules, of pages that are
+     * somebody else's, only one picture. */
+    async look(name, { rules = true } = {}) {
+        for (const scheme of rules ? ["light", "dark"] : ["light"]) {
+            await this.page.emulateMedia({ colorScheme: scheme });
+            const suffix = scheme === "dark" ? `${name}-dark` : name;
+            if (rules && this.script) await this.#accessible(suffix, scheme);
+            await this.picture(suffix);
+        }
+        await this.page.emulateMedia({ colorScheme: "light" });
+        const [inner, scrolled] = await this.page.evaluate(() => {
+            return [document.documentElement.clientWidth, document.documentElement.scrollWidth];
+        });
+        if (scrolled > inner) this.found(`${name}: is ${scrolled} pixels wide in a window of ${inner}`);
+        if (rules) {
+            const language = await this.page.locator("html").getAttribute("lang");
+            if (language !== this.language) this.found(`${name}: calls its language ${language}`);
+        }
+    }
+
+    async picture(name) {
+        const script = this.script ? "" : "-noscript";
+        const path = join(task.screenshots, `${this.language}-${this.width}-${name}${script}.png`);
+        await this.page.screenshot({ path, fullPage: true, animations: "disabled" });
+    }
+
+    found(what) {
+        const script = this.script ? "" : ", without JavaScript";
+        findings.push(`[${this.language}, ${this.width}${script}] ${this.page.url()}\n${what}`);
+    }
+
+    async end() {
+        for (const message of this.#messages.map((message) => message()).filter(Boolean)) this.found(message);
+        await this.#context.close();
+    }
+
+    async #accessible(name, scheme) {
+        await this.page.evaluate(axe);
+        // The colours are what differs in the dark.
+        const only = scheme === "light" ? { type: "tag", values: TAGS } : { type: "rule", values: ["color-contrast"] };
+        const result = await this.page.evaluate((only) => {
+            return globalThis.axe.run(document, { runOnly: only, resultTypes: ["violations"] });
+        }, only);
+        for (const violation of result.violations) {
+            const nodes = violation.nodes.map((node) => `  ${node.html}\n    ${node.failureSummary.replaceAll("\n", "\n    ")}`);
+            this.found(`${name}: ${violation.id}: ${violation.help}\n${nodes.join("\n")}`);
+        }
+    }
+
+    #listen() {
+        const host = new URL(task.url).host;
+        const friends = new Set([host, ...(task.facts.hosts ?? [])]);
+        this.#context.on("request", (request) => {
+            const url = new URL(request.url());
+            if (url.protocol !== "data:" && url.protocol !== "blob:" && !friends.has(url.host)) {
+                this.#messages.push(() => `asks another host: ${url}`);
+            }
+        });
+        this.#context.on("response", (response) => {
+            const [status, url] = [response.status(), response.url()];
+            if (status >= 400) this.#messages.push(() => (this.#refusals.has(status) ? undefined : `${status} for ${url}`));
+        });
+        this.page.on("console", (message) => {
+            // What was refused is looked at above.
+            const refused = message.text().startsWith("Failed to load resource");
+            if (["error", "warning"].includes(message.type()) && !refused) this.#messages.push(() => `console: ${message.text()}`);
+        });
+        this.page.on("pageerror", (error) => this.#messages.push(() => `script: ${error.stack}`));
+    }
+}
+
+/** The plain texts of a language, by their keys. */
+function texts(language) {
+    const [found, folder] = [new Map(), join(task.locales, language)];
+    for (const file of existsSync(folder) ? readdirSync(folder) : []) {
+        for (const [, key, text] of readFileSync(join(folder, file), "utf8").matchAll(/^([a-z][\w-]*) *= *(.+)$/gm)) found.set(key, text);
+    }
+    return found;
+}
