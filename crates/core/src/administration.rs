@@ -26,6 +26,7 @@ use crate::egress::{Allowed, Refusal};
 use crate::gateway::{self, Gateway, GatewayError, GatewayRegistration};
 use crate::ids;
 use crate::installation::Installation;
+use crate::intake::notice;
 use crate::mail::{self, MailError};
 use crate::secret::{self, Secret, SecretError};
 
@@ -362,12 +363,7 @@ impl Administration {
         if webhooks::get(database, webhook_id).await?.is_none() {
             return Err(unknown(WEBHOOK, webhook_id));
         }
-        let mut listed = Vec::new();
-        for notice in notices::list(database, Some(webhook_id), limit).await? {
-            let attempts = notices::attempts(database, &notice.id, webhook_id).await?;
-            listed.push((notice, attempts));
-        }
-        Ok(listed)
+        Ok(notice::listed(database, webhook_id, None, limit).await?)
     }
 
     /// Sends a notice again, under its identifier: to one webhook, or to all that it was owed to.

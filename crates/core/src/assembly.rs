@@ -1,10 +1,12 @@
-//! From a version of a package to the files that are delivered of it: which stored files each holds, under which
+//! From what was ordered of a package to the files that are delivered of it: which stored files each holds, under which
 //! name, and in which form.
 //!
 //! A version that is a bag is delivered as it was deposited; the files of any other become the payload of a new bag. The
-//! surface of a package is always a new bag: `assembly/surface.rs` says what its payload is.
+//! surface of a package is always a new bag: `assembly/surface.rs` says what its payload is. So are files that were chosen:
+//! they keep their paths in its payload, except that what was payload of a stored bag is so under the same path again, if
+//! nothing but payload was chosen.
 
-mod surface;
+pub(crate) mod surface;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock};
@@ -13,8 +15,10 @@ use dipper_archive::digest::{Algorithm, Digest};
 use dipper_archive::ocfl::{self, Inventory, Lengths, Object, StorageRoot, VersionFile};
 use dipper_archive::package::{Content, Form, Layout, LayoutError};
 
-use crate::db::orders::View;
+use crate::db::orders::{Order, View};
 use crate::db::packages::Package;
+use crate::db::{Database, DatabaseError, excerpts};
+use crate::excerpt::Excerpt;
 use crate::register;
 use crate::settings::Split;
 
@@ -27,8 +31,66 @@ pub const LAYOUT_FORMAT: u32 = 1;
 const REPRESENTATIONS: [&str; 2] = ["representations/", "data/representations/"];
 /// The file that makes a version a bag.
 const BAG_DECLARATION: &str = "bagit.txt";
+/// Where the payload of a bag lies.
+const PAYLOAD: &str = "data/";
 /// The part that holds what lies outside of every representation.
 const REST: &str = "/";
+/// How long the name of a package can be in that of a file.
+const LONGEST_NAME_BYTES: usize = 180;
+
+/// What is delivered of a package.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// The version.
+    pub version: u32,
+    /// Whether the version was asked for by its number, and not as the newest.
+    pub is_named: bool,
+    /// That version alone, or what all versions up to it add up to.
+    pub view: View,
+    /// The files and folders of it, if not all.
+    pub excerpt: Option<Excerpt>,
+}
+
+impl Scope {
+    /// What an order is for.
+    pub async fn of(database: &Database, order: &Order) -> Result<Scope, DatabaseError> {
+        let excerpt = match order.excerpt {
+            Some(_) => excerpts::get(database, &order.id).await?,
+            None => None,
+        };
+        Ok(Scope { version: order.version, is_named: order.named_version.is_some(), view: order.view, excerpt })
+    }
+
+    /// What it adds to the name of a package.
+    pub fn suffix(&self) -> String {
+        let mut suffix = String::new();
+        if self.is_named {
+            suffix.push_str(&format!("_v{}", self.version));
+        }
+        if self.view == View::Surface {
+            suffix.push_str("_surface");
+        }
+        if let Some(excerpt) = &self.excerpt {
+            suffix.push_str(&format!("_{}", excerpt.name()));
+        }
+        suffix
+    }
+
+    /// What it is, for people.
+    pub fn told(&self) -> String {
+        let version = self.version;
+        let whole = match self.view {
+            View::Version => format!("version {version}"),
+            View::Surface => format!("the latest version of every file of the versions 1 to {version}"),
+        };
+        if self.excerpt.is_some() { format!("chosen files of {whole}") } else { whole }
+    }
+
+    /// Whether nobody asked for anything but the newest version as it is.
+    fn is_newest_whole(&self) -> bool {
+        *self == Scope { version: self.version, ..Scope::default() }
+    }
+}
 
 /// One file of a delivery, before it is laid out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +112,10 @@ pub enum AssemblyError {
     Layout(#[from] LayoutError),
 }
 
-/// A version of a package, with its inventory read once for everything that is asked of it.
+/// What is delivered of a package, with the inventory read once for everything that is asked of it.
 pub struct Assembly<'a> {
     package: &'a Package,
-    version: u32,
+    scope: &'a Scope,
     object: Object,
     inventory: Arc<Inventory>,
     /// Asked for with the first layout, and kept for those of the other parts.
@@ -61,16 +123,16 @@ pub struct Assembly<'a> {
 }
 
 impl<'a> Assembly<'a> {
-    /// Opens a version.
-    pub fn open(root: &StorageRoot, package: &'a Package, version: u32) -> Result<Assembly<'a>, AssemblyError> {
+    /// Opens what is delivered.
+    pub fn open(root: &StorageRoot, package: &'a Package, scope: &'a Scope) -> Result<Assembly<'a>, AssemblyError> {
         let object = root.object_at(&package.location)?;
-        let inventory = object.inventory_of(version)?;
-        Ok(Assembly { package, version, object, inventory, lengths: OnceLock::new() })
+        let inventory = object.inventory_of(scope.version)?;
+        Ok(Assembly { package, scope, object, inventory, lengths: OnceLock::new() })
     }
 
-    /// Whether nothing is stored of the package that a delivery does not need.
-    pub fn is_everything(&self, view: View) -> bool {
-        let read = content_paths(&self.inventory, self.version, view);
+    /// Whether nothing is stored of the package that the delivery does not need.
+    pub fn is_everything(&self) -> bool {
+        let read = content_paths(&self.inventory, self.scope);
         self.object.inventory().manifest().all(|(_, path)| read.contains(path))
     }
 
@@ -79,24 +141,20 @@ impl<'a> Assembly<'a> {
         (self.object.inventory().algorithm(), *self.object.inventory_digest())
     }
 
-    /// How many files a delivery holds.
-    pub fn file_count(&self, view: View) -> u64 {
-        let count = match view {
-            View::Version => self.inventory.files(self.version).len(),
-            View::Surface => surface::of(&self.inventory, self.version).len(),
-        };
-        count as u64
+    /// How many files the delivery holds.
+    pub fn file_count(&self) -> u64 {
+        files(&self.inventory, self.scope).len() as u64
     }
 
     /// The parts into which it is delivered.
     pub fn parts(&self, split: Split) -> Vec<Part> {
-        let name = safe_name(&self.package.object_id);
+        let name = self.name();
         let whole = Part { name: String::new(), filename: format!("{name}.tar") };
-        if split == Split::Package {
+        if split == Split::Package || self.scope.view == View::Surface || self.scope.excerpt.is_some() {
             return vec![whole];
         }
         let mut found: BTreeMap<String, Part> = BTreeMap::new();
-        for file in self.inventory.files(self.version) {
+        for file in self.inventory.files(self.scope.version) {
             let part = representation(file.logical_path);
             if !found.contains_key(part) {
                 let filename = match part {
@@ -111,38 +169,42 @@ impl<'a> Assembly<'a> {
     }
 
     /// The layout of one part. The sizes of its files are looked up in the storage; nothing else is read.
-    ///
-    /// A version that is a bag already is delivered as it was deposited. Anything else is put into a bag.
     pub fn layout(&self, part: &str) -> Result<Layout, AssemblyError> {
-        let wanted = |file: &VersionFile<'_>| part.is_empty() || representation(file.logical_path) == part;
-        let files = self.inventory.files(self.version).filter(wanted).map(|file| (file.logical_path, file));
-        let contents = self.contents(files)?;
-        let info = bag_info(self.package, self.version, self.created());
-        Ok(Layout::new(&safe_name(&self.package.object_id), self.form(info), contents, self.modified())?)
+        let mut info = bag_info(self.package, self.scope.version, self.created());
+        if !self.scope.is_newest_whole() {
+            info.push(("Internal-Sender-Description".to_owned(), self.scope.told()));
+        }
+        self.laid_out(&self.name(), part, info)
     }
 
     /// The layout of what is delivered into an area, with `top` as the directory that holds everything.
-    pub fn area_layout(&self, view: View, top: &str) -> Result<Layout, AssemblyError> {
-        let info = area_info(self.package, self.version, view, self.created());
-        let (form, contents) = match view {
-            View::Version => {
-                let files = self.inventory.files(self.version).map(|file| (file.logical_path, file));
-                (self.form(info), self.contents(files)?)
-            }
-            View::Surface => (Form::Bag { info }, self.contents(surface::of(&self.inventory, self.version))?),
-        };
-        Ok(Layout::new(top, form, contents, self.modified())?)
+    pub fn area_layout(&self, top: &str) -> Result<Layout, AssemblyError> {
+        self.laid_out(top, "", area_info(self.package, self.scope, self.created()))
+    }
+
+    fn laid_out(&self, top: &str, part: &str, info: Vec<(String, String)>) -> Result<Layout, AssemblyError> {
+        let mut wanted = files(&self.inventory, self.scope);
+        if !part.is_empty() {
+            wanted.retain(|(path, _)| representation(path) == part);
+        }
+        Ok(Layout::new(top, self.form(info), self.contents(wanted)?, self.modified())?)
+    }
+
+    /// The name of the package, and what tells this delivery from others of it.
+    fn name(&self) -> String {
+        safe_name(&self.package.object_id) + &self.scope.suffix()
     }
 
     fn form(&self, info: Vec<(String, String)>) -> Form {
+        let Scope { version, view, excerpt, .. } = self.scope;
         // A bag of which files were deleted is a bag no more.
-        let lost_files = self.inventory.version(self.version).is_some_and(register::lost_files);
-        let is_bag = !lost_files && self.inventory.file(self.version, BAG_DECLARATION).is_some();
-        if is_bag { Form::Plain } else { Form::Bag { info } }
+        let lost_files = self.inventory.version(*version).is_some_and(register::lost_files);
+        let is_bag = !lost_files && self.inventory.file(*version, BAG_DECLARATION).is_some();
+        if is_bag && *view == View::Version && excerpt.is_none() { Form::Plain } else { Form::Bag { info } }
     }
 
     fn created(&self) -> Option<time::OffsetDateTime> {
-        self.inventory.version(self.version).and_then(|version| version.created_at())
+        self.inventory.version(self.scope.version).and_then(|version| version.created_at())
     }
 
     fn modified(&self) -> u64 {
@@ -174,14 +236,27 @@ impl<'a> Assembly<'a> {
     }
 }
 
-/// The content paths that a delivery needs.
-pub fn content_paths(inventory: &Inventory, version: u32, view: View) -> HashSet<String> {
-    match view {
-        View::Version => inventory.files(version).map(|file| file.content_path.to_owned()).collect(),
-        View::Surface => {
-            surface::of(inventory, version).into_values().map(|file| file.content_path.to_owned()).collect()
+/// The files of a delivery, each with its path there.
+fn files<'i>(inventory: &'i Inventory, scope: &Scope) -> Vec<(&'i str, VersionFile<'i>)> {
+    let is_chosen = |path: &str| scope.excerpt.as_ref().is_none_or(|excerpt| excerpt.holds(path));
+    let version = scope.version;
+    if scope.view == View::Surface {
+        return surface::of(inventory, version).into_iter().filter(|(path, _)| is_chosen(path)).collect();
+    }
+    let chosen = inventory.files(version).filter(|file| is_chosen(file.logical_path));
+    let mut files: Vec<_> = chosen.map(|file| (file.logical_path, file)).collect();
+    let is_bag = || inventory.file(version, BAG_DECLARATION).is_some();
+    if scope.excerpt.is_some() && files.iter().all(|(path, _)| path.starts_with(PAYLOAD)) && is_bag() {
+        for (path, _) in &mut files {
+            *path = path.strip_prefix(PAYLOAD).unwrap_or(path);
         }
     }
+    files
+}
+
+/// The content paths that a delivery needs.
+pub fn content_paths(inventory: &Inventory, scope: &Scope) -> HashSet<String> {
+    files(inventory, scope).into_iter().map(|(_, file)| file.content_path.to_owned()).collect()
 }
 
 /// Nothing in it changes from one preparation to the next.
@@ -198,20 +273,11 @@ fn bag_info(package: &Package, version: u32, created: Option<time::OffsetDateTim
 }
 
 /// What stands in the bag of a delivery into an area, whose reader knows the package by its names.
-fn area_info(
-    package: &Package,
-    version: u32,
-    view: View,
-    created: Option<time::OffsetDateTime>,
-) -> Vec<(String, String)> {
-    let mut info = bag_info(package, version, created);
+fn area_info(package: &Package, scope: &Scope, created: Option<time::OffsetDateTime>) -> Vec<(String, String)> {
+    let mut info = bag_info(package, scope.version, created);
     info.extend(package.urn.iter().map(|urn| ("External-Identifier".to_owned(), urn.clone())));
     info.push(("Internal-Sender-Identifier".to_owned(), package.identifier.clone()));
-    let description = match view {
-        View::Version => format!("version {version}"),
-        View::Surface => format!("the latest version of every file of the versions 1 to {version}"),
-    };
-    info.push(("Internal-Sender-Description".to_owned(), description));
+    info.push(("Internal-Sender-Description".to_owned(), scope.told()));
     info
 }
 
@@ -224,12 +290,11 @@ fn representation(logical_path: &str) -> &str {
 
 /// A text as one name that every file system takes: a package's name comes from outside.
 fn safe_name(text: &str) -> String {
-    const LONGEST_BYTES: usize = 180;
     let mut name = String::new();
     for character in text.chars() {
         let unsafe_here = character.is_control() || "/\\:*?\"<>|".contains(character);
         let character = if unsafe_here { '_' } else { character };
-        if name.len() + character.len_utf8() > LONGEST_BYTES {
+        if name.len() + character.len_utf8() > LONGEST_NAME_BYTES {
             break;
         }
         name.push(character);

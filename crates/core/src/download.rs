@@ -12,7 +12,8 @@ use dipper_archive::package::{Checkpoints, Form, Layout, ReadError, SourceError,
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-use crate::assembly::{Assembly, AssemblyError, LAYOUT_FORMAT};
+use crate::assembly::{Assembly, AssemblyError, LAYOUT_FORMAT, Scope};
+use crate::db::orders::Order;
 use crate::db::packages::{Package, PackageState};
 use crate::db::restores::RestoreFile;
 use crate::db::{DatabaseError, deliveries, orders, packages};
@@ -140,7 +141,7 @@ impl Downloads {
         if package.state != PackageState::Preserved {
             return Err(gone(&format!("the package is {}", package.state)));
         }
-        let opened = self.opened(&package, order.version, &file.part, delivery_id, number).await?;
+        let opened = self.opened(&package, &order, &file.part, delivery_id, number).await?;
         Ok(Fetch::Computed(Download {
             filename: file.filename.clone(),
             len: file.size_bytes,
@@ -187,7 +188,7 @@ impl Downloads {
     async fn opened(
         &self,
         package: &Package,
-        version: u32,
+        order: &Order,
         part: &str,
         delivery_id: &str,
         number: u32,
@@ -200,8 +201,9 @@ impl Downloads {
         let bytes = deliveries::checkpoints(&self.installation.database, delivery_id, number).await?;
         let checkpoints = Checkpoints::from_bytes(&bytes.unwrap_or_default())
             .map_err(|error| DownloadError::Database(broken(error.to_string())))?;
+        let scope = Scope::of(&self.installation.database, order).await?;
         let (archive, package, part) = (Arc::clone(&self.installation.archive), package.clone(), part.to_owned());
-        let lay_out = move || Assembly::open(&archive, &package, version)?.layout(&part);
+        let lay_out = move || Assembly::open(&archive, &package, &scope)?.layout(&part);
         let laid_out = tokio::task::spawn_blocking(lay_out).await;
         let layout = match laid_out.map_err(|error| DownloadError::Database(broken(error.to_string())))? {
             Err(AssemblyError::Archive(error)) if error.is_archived() => return Err(DownloadError::Archived),

@@ -1,6 +1,6 @@
 //! The one door: what contracts, console and command line can ask for, with the checks that hold for all of them. Finding
 //! packages by their names is in `intake/lookup.rs`, deposits in `intake/deposit.rs`, the audit log in `intake/audit.rs`,
-//! delivery into areas in `intake/retrieval.rs`, what lies there in `intake/outgoing.rs`, files that are handed back one
+//! what of a package can be asked for in `intake/portion.rs`, delivery into areas in `intake/retrieval.rs`, what lies there in `intake/outgoing.rs`, files that are handed back one
 //! by one in `intake/restore.rs`.
 
 mod account;
@@ -8,8 +8,11 @@ mod audit;
 mod deletion;
 mod deposit;
 mod filegroup;
+mod history;
 mod lookup;
+pub(crate) mod notice;
 mod outgoing;
+mod portion;
 mod restore;
 mod retrieval;
 
@@ -17,29 +20,36 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
+use dipper_archive::ocfl;
 use tracing::{Instrument as _, info};
 
+use crate::assembly::Scope;
 use crate::caller::{Caller, Role};
 use crate::db::area_files::AreaFile;
 use crate::db::deliveries::Delivery;
-use crate::db::orders::{Channel, Failure, FailureCode, Order, OrderFilter, OrderKind, View};
+use crate::db::orders::{Channel, Failure, FailureCode, Order, OrderFilter, OrderKind};
 use crate::db::packages::{Package, PackageState, Version};
 use crate::db::{DatabaseError, area_files, deliveries, orders, packages};
 use crate::download::{DownloadError, Downloads, Fetch};
+use crate::excerpt::Excerpt;
 use crate::ids;
 use crate::installation::Installation;
 use crate::link::{LinkClaim, Links};
+use crate::listing::Listings;
 use crate::meter;
 use crate::order::{OrderState, Signal};
 use crate::progress::{self, ProgressError};
 use crate::trace;
+use portion::Resolved;
 
 pub use account::{Account, AccountError};
 pub use audit::{AuditQuery, AuditRecord};
 pub use deposit::{DepositCommand, DepositError, DepositFault};
 pub use filegroup::{Filegroup, FilegroupError, StoredFile};
 pub use lookup::{PackageRecord, PackageWork};
-pub use outgoing::{OpenedFile, OutgoingError, OutgoingFile};
+pub use notice::{ClientWebhook, NoticeError};
+pub use outgoing::{AreaUse, OpenedFile, OutgoingError, OutgoingFile};
+pub use portion::{FolderQuery, Portion};
 pub use restore::{OrderRestore, RestoreError, RestoreView, RestoredFile};
 pub use retrieval::OrderRetrieval;
 
@@ -49,6 +59,7 @@ pub struct Intake {
     installation: Arc<Installation>,
     links: Links,
     downloads: Downloads,
+    listings: Listings,
 }
 
 /// An order with what was handed out for it.
@@ -69,6 +80,8 @@ pub struct OrderView {
 pub struct OrderDissemination {
     /// The package.
     pub package_id: String,
+    /// What of it.
+    pub portion: Portion,
     /// The urgency as the client gave it.
     pub priority: i64,
     /// The urgency as the queue sees it: higher goes first.
@@ -110,6 +123,17 @@ pub enum IntakeError {
         /// The version.
         version: u32,
     },
+    /// The package, or the part of it that is meant, has no such file or folder.
+    #[error("package {package_id} has nothing at {path:?} there")]
+    PathUnknown {
+        /// The package.
+        package_id: String,
+        /// The path.
+        path: String,
+    },
+    /// What the archive says of the package cannot be read. For the log, unless it lies in cold storage.
+    #[error("the archive cannot be read: {0}")]
+    Archive(#[from] ocfl::Error),
     /// There is no such order, as far as the caller may know.
     #[error("there is no order {0}")]
     OrderUnknown(String),
@@ -123,8 +147,8 @@ pub enum IntakeError {
         /// Why, if it is known.
         reason: Option<String>,
     },
-    /// That was ordered already, and the order is under way: by link, the package by this client; into an area, the same
-    /// content by anybody.
+    /// That was ordered already, and the order is under way: by link, the same of the package by this client; into an area,
+    /// the same content by anybody.
     #[error("order {existing} for the same package is under way")]
     AlreadyOrdered {
         /// The order that is under way.
@@ -153,7 +177,7 @@ impl Intake {
     /// The door to an installation whose links begin as `links` says.
     pub fn new(installation: Arc<Installation>, links: Links) -> Intake {
         let downloads = Downloads::new(Arc::clone(&installation));
-        Intake { installation, links, downloads }
+        Intake { installation, links, downloads, listings: Listings::default() }
     }
 
     /// Makes the links of deliveries.
@@ -161,59 +185,69 @@ impl Intake {
         &self.links
     }
 
-    /// Orders a package. The checks come in this order: the caller's right, the package, its state, duplicates.
+    /// Orders a package, or a part of it. The checks come in this order: the caller's right, the package, its state, the
+    /// version, the files, duplicates.
     pub async fn order_dissemination(
         &self,
         caller: &Caller,
         command: OrderDissemination,
     ) -> Result<OrderView, IntakeError> {
-        let package = self.package_readable(caller, &command.package_id).await?;
-        if package.state != PackageState::Preserved {
-            return Err(not_preserved(package));
-        }
-        let now = self.installation.clock.now();
+        let package = self.package_orderable(caller, &command.package_id).await?;
+        let Resolved { scope, size_bytes } = self.resolve(&package, command.portion).await?;
         let order = Order {
+            priority: command.priority,
+            rank: command.rank,
+            ..self.new_order(caller, package, &scope, size_bytes, command.dialect)
+        };
+        self.order_accept(order, &scope, "order received").await
+    }
+
+    /// An order by link, without urgency.
+    fn new_order(&self, caller: &Caller, package: Package, scope: &Scope, size_bytes: u64, dialect: &str) -> Order {
+        let now = self.installation.clock.now();
+        Order {
             id: ids::new_id(),
             kind: OrderKind::Dissemination,
-            dialect: command.dialect.to_owned(),
+            dialect: dialect.to_owned(),
             contract_id: package.contract_id,
             client_id: caller.client_id.clone(),
             client_stored: caller.stored,
             package_id: package.id,
             object_id: package.object_id,
-            version: package.head,
-            view: View::Version,
+            version: scope.version,
+            named_version: scope.is_named.then_some(scope.version),
+            view: scope.view,
+            excerpt: scope.excerpt.as_ref().map(Excerpt::fingerprint),
             channel: Channel::Link,
             area_name: None,
-            size_bytes: package.size_bytes,
+            size_bytes,
             state: OrderState::Received,
-            priority: command.priority,
-            rank: command.rank,
+            priority: 0,
+            rank: 0,
             created: now,
             updated: now,
             delivered: None,
             failure: None,
-        };
-        self.order_accept(order, "order received").await
+        }
     }
 
     /// Stores an order and has it worked on; `told` is what the log says of it.
-    async fn order_accept(&self, order: Order, told: &'static str) -> Result<OrderView, IntakeError> {
-        self.order_store(&order).instrument(trace::intake(&order)).await?;
+    async fn order_accept(&self, order: Order, scope: &Scope, told: &'static str) -> Result<OrderView, IntakeError> {
+        self.order_store(&order, scope).instrument(trace::intake(&order)).await?;
         meter::order_received();
         info!(order_id = %order.id, package_id = %order.package_id, client_id = %order.client_id, "{told}");
         self.installation.wake_workers();
         Ok(OrderView { order, delivery: None, links: Vec::new(), area_file: None })
     }
 
-    async fn order_store(&self, order: &Order) -> Result<(), IntakeError> {
+    async fn order_store(&self, order: &Order, scope: &Scope) -> Result<(), IntakeError> {
         let database = &self.installation.database;
         loop {
             if let Some(existing) = orders::unfinished(database, order).await? {
                 return Err(IntakeError::AlreadyOrdered { existing: existing.id });
             }
             let mut transaction = database.begin().await?;
-            match progress::receive(&mut transaction, order, &self.installation.settings).await {
+            match progress::receive_of(&mut transaction, order, scope, &self.installation.settings).await {
                 Ok(()) => return Ok(transaction.commit().await?),
                 // The index of unfinished orders is the judge. It also makes it safe to ask again after an error at the
                 // commit: the order that was stored all the same is found then.

@@ -1,9 +1,12 @@
 //! How an order moves: state, event, next step and notices, always in the caller's one transaction.
 
+use crate::assembly::Scope;
 use crate::db::events::Event;
 use crate::db::orders::{Channel, Failure, Order, OrderKind};
 use crate::db::steps::StepKind;
-use crate::db::{DatabaseError, Transaction, area_files, deposits, events, mails, notices, orders, steps, webhooks};
+use crate::db::{
+    DatabaseError, Transaction, area_files, deposits, events, excerpts, mails, notices, orders, steps, webhooks,
+};
 use crate::ids;
 use crate::order::{OrderState, Refused, Signal, Transition, transition};
 use crate::settings::Settings;
@@ -27,6 +30,25 @@ pub enum ProgressError {
 pub async fn receive(transaction: &mut Transaction, order: &Order, settings: &Settings) -> Result<(), DatabaseError> {
     orders::insert(transaction, order).await?;
     record(transaction, order, &format!("client {}", order.client_id)).await?;
+    steps::insert(transaction, order, StepKind::Admit, settings.ageing, order.created).await
+}
+
+/// As [`receive`], for a dissemination: what it is for is stored, and told by the event.
+pub async fn receive_of(
+    transaction: &mut Transaction,
+    order: &Order,
+    scope: &Scope,
+    settings: &Settings,
+) -> Result<(), DatabaseError> {
+    orders::insert(transaction, order).await?;
+    let detail = match &scope.excerpt {
+        Some(excerpt) => {
+            excerpts::insert(transaction, &order.id, excerpt).await?;
+            format!("{}: {}", scope.told(), excerpt.told())
+        }
+        None => scope.told(),
+    };
+    record_with(transaction, order, &format!("client {}", order.client_id), detail).await?;
     steps::insert(transaction, order, StepKind::Admit, settings.ageing, order.created).await
 }
 
@@ -140,6 +162,16 @@ pub async fn record_release(
 }
 
 async fn record(transaction: &mut Transaction, order: &Order, agent: &str) -> Result<(), DatabaseError> {
+    let detail = order.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
+    record_with(transaction, order, agent, detail).await
+}
+
+async fn record_with(
+    transaction: &mut Transaction,
+    order: &Order,
+    agent: &str,
+    detail: String,
+) -> Result<(), DatabaseError> {
     let subject = match order.kind {
         OrderKind::Dissemination => "order",
         kind => kind.name(),
@@ -148,7 +180,7 @@ async fn record(transaction: &mut Transaction, order: &Order, agent: &str) -> Re
     event.success = order.state != OrderState::Failed;
     event.order_id = Some(order.id.clone());
     event.package_id = Some(order.package_id.clone()).filter(|id| !id.is_empty());
-    event.detail = order.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
+    event.detail = detail;
     if !agent.is_empty() {
         event.agent = agent.to_owned();
     }

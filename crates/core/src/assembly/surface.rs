@@ -13,20 +13,27 @@ use std::ops::Bound;
 
 use dipper_archive::ocfl::{Inventory, VersionFile};
 
-use super::BAG_DECLARATION;
-
-/// Where the payload of a bag lies.
-const PAYLOAD: &str = "data/";
+use super::{BAG_DECLARATION, PAYLOAD};
 
 /// The files of the surface of the versions 1 to `version`, by their paths.
 pub(super) fn of(inventory: &Inventory, version: u32) -> BTreeMap<&str, VersionFile<'_>> {
+    laid_out(inventory, version, |_, _, file| file)
+}
+
+/// The surface of the versions 1 to `version`, with what is made of each file: of the number of its version, of its place
+/// among the files of that, and of itself.
+pub(crate) fn laid_out<'i, T>(
+    inventory: &'i Inventory,
+    version: u32,
+    make: impl Fn(u32, usize, VersionFile<'i>) -> T,
+) -> BTreeMap<&'i str, T> {
     let mut surface = BTreeMap::new();
     for number in 1..=version {
         let is_bag = inventory.file(number, BAG_DECLARATION).is_some();
-        for file in inventory.files(number) {
+        for (index, file) in inventory.files(number).enumerate() {
             let path = if is_bag { file.logical_path.strip_prefix(PAYLOAD) } else { Some(file.logical_path) };
             if let Some(path) = path {
-                lay(&mut surface, path, file);
+                lay(&mut surface, path, make(number, index, file));
             }
         }
     }

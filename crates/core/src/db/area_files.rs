@@ -178,6 +178,49 @@ pub async fn placed(
     database.rows(statement).await?.iter().map(area_file).collect()
 }
 
+/// As [`placed`], at most `limit` files behind one, which is named by its contract and its name.
+pub async fn placed_after(
+    database: &Database,
+    contract_ids: &[&str],
+    after: (&str, &str),
+    limit: u32,
+) -> Result<Vec<AreaFile>, DatabaseError> {
+    let mut values = vec![after.0, after.1];
+    let text = format!(
+        "SELECT {COLUMNS} FROM area_files
+         WHERE placed IS NOT NULL AND removed IS NULL AND (contract_id, name) > ($1, $2){}
+         ORDER BY contract_id, name LIMIT {limit}",
+        any_of("contract_id", contract_ids, &mut values)
+    );
+    let statement = values.into_iter().fold(Statement::assembled(text), Statement::bind);
+    database.rows(statement).await?.iter().map(area_file).collect()
+}
+
+/// How much lies in the areas of some contracts, or has room reserved there, and how much may where a contract has a quota
+/// of its own; sorted by contract.
+pub async fn uses(
+    database: &Database,
+    contract_ids: &[&str],
+) -> Result<Vec<(String, u64, Option<u64>)>, DatabaseError> {
+    let mut values = Vec::with_capacity(contract_ids.len());
+    let text = format!(
+        "SELECT id, quota_bytes,
+             (SELECT CAST(COALESCE(SUM(largest), 0) AS BIGINT)
+              FROM (SELECT MAX(size_bytes) AS largest FROM area_files
+                    WHERE contract_id = contracts.id AND removed IS NULL GROUP BY name) AS names) AS used
+         FROM contracts WHERE 1 = 1{} ORDER BY id",
+        any_of("id", contract_ids, &mut values)
+    );
+    let statement = values.into_iter().fold(Statement::assembled(text), Statement::bind);
+    let rows = database.rows(statement).await?;
+    rows.iter()
+        .map(|row| {
+            let quota = row.integer_or_null("quota_bytes")?.and_then(|quota| u64::try_from(quota).ok());
+            Ok((row.text("id")?, row.count("used")?, quota))
+        })
+        .collect()
+}
+
 /// Notes that the file under a name was fetched whole by somebody who had opened it at a time; nothing when that was noted
 /// before, or another file has that name since. Gives its order and that order's package.
 pub async fn fetched(

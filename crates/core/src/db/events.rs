@@ -80,6 +80,23 @@ pub async fn list(
     Ok(events)
 }
 
+/// The events of a package, newest first: at most `limit` of them, older than the one with the identifier `before` where
+/// that is given.
+pub async fn of_package(
+    database: &Database,
+    package_id: &str,
+    before: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Event>, DatabaseError> {
+    let older = if before.is_some() { " AND id < $2" } else { "" };
+    let text = format!(
+        "SELECT id, at, kind, outcome, agent, order_id, package_id, detail FROM events
+         WHERE package_id = $1{older} ORDER BY id DESC LIMIT {limit}"
+    );
+    let statement = [Some(package_id), before].into_iter().flatten().fold(Statement::assembled(text), Statement::bind);
+    database.rows(statement).await?.iter().map(event).collect()
+}
+
 fn event(row: &Row) -> Result<Event, DatabaseError> {
     Ok(Event {
         id: row.text("id")?,

@@ -13,7 +13,7 @@
 //! So that no two transactions wait for each other, rows are locked in this order, and rows of one table in the order
 //! of their keys (packages: of their locations):
 //!
-//! shares, contracts, legal holds, clients, client keys, orders, deletions, steps, packages, identifiers, ingests,
+//! shares, contracts, legal holds, clients, client keys, orders, excerpts, deletions, steps, packages, identifiers, ingests,
 //! deliveries, restores, recalls, area files, submissions, deposits, gateways, webhooks, notices, mails, audit heads
 //!
 //! Entries of the audit log are written by [`Transaction::commit`], after everything else, so that nobody who wants to
@@ -37,6 +37,7 @@ pub mod deletions;
 pub mod deliveries;
 pub mod deposits;
 pub mod events;
+pub mod excerpts;
 pub(crate) mod figures;
 pub mod gateways;
 pub mod holds;

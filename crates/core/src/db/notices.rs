@@ -1,5 +1,6 @@
 //! Notices: messages owed to partners, each with a life and attempts of its own.
 
+use crate::db::packages::any_of;
 use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
 use crate::time::Timestamp;
 
@@ -178,35 +179,54 @@ pub async fn abandon_all(
     transaction.execute(sql(update).bind(now).bind(webhook_id)).await
 }
 
-/// The newest notices, of one webhook where it is given, newest first.
-pub async fn list(database: &Database, webhook_id: Option<&str>, limit: u32) -> Result<Vec<Notice>, DatabaseError> {
-    let columns = "SELECT id, webhook_id, order_id, state, due, attempts, created FROM notices";
-    let statement = match webhook_id {
-        Some(webhook_id) => {
-            Statement::assembled(format!("{columns} WHERE webhook_id = $1 ORDER BY id DESC LIMIT {limit}"))
-                .bind(webhook_id)
-        }
-        None => Statement::assembled(format!("{columns} ORDER BY id DESC LIMIT {limit}")),
-    };
+/// The notices of a webhook, newest first: at most `limit` of them, older than the one with the identifier `before` where
+/// that is given.
+pub async fn list(
+    database: &Database,
+    webhook_id: &str,
+    before: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Notice>, DatabaseError> {
+    let older = if before.is_some() { " AND id < $2" } else { "" };
+    let text = format!(
+        "SELECT id, webhook_id, order_id, state, due, attempts, created FROM notices
+         WHERE webhook_id = $1{older} ORDER BY id DESC LIMIT {limit}"
+    );
+    let statement = [Some(webhook_id), before].into_iter().flatten().fold(Statement::assembled(text), Statement::bind);
     database.rows(statement).await?.iter().map(notice).collect()
 }
 
-/// The attempts of a notice, oldest first.
-pub async fn attempts(database: &Database, id: &str, webhook_id: &str) -> Result<Vec<Attempt>, DatabaseError> {
-    let query = "SELECT number, at, duration_micros, status, failure FROM notice_attempts
-                 WHERE notice_id = $1 AND webhook_id = $2 ORDER BY number";
-    let rows = database.rows(sql(query).bind(id).bind(webhook_id)).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Attempt {
-                number: row.integer("number")?,
-                at: row.time("at")?,
-                duration_micros: row.count("duration_micros")?,
-                status: row.integer_or_null("status")?,
-                failure: row.text_or_null("failure")?,
-            })
-        })
-        .collect()
+/// A notice to a webhook.
+pub async fn get(database: &Database, id: &str, webhook_id: &str) -> Result<Option<Notice>, DatabaseError> {
+    let query = "SELECT id, webhook_id, order_id, state, due, attempts, created FROM notices
+                 WHERE id = $1 AND webhook_id = $2";
+    database.row(sql(query).bind(id).bind(webhook_id)).await?.as_ref().map(notice).transpose()
+}
+
+/// The attempts of some notices to a webhook, each with its notice; those of one notice oldest first.
+pub async fn attempts_of(
+    database: &Database,
+    webhook_id: &str,
+    ids: &[&str],
+) -> Result<Vec<(String, Attempt)>, DatabaseError> {
+    let mut values = vec![webhook_id];
+    let text = format!(
+        "SELECT notice_id, number, at, duration_micros, status, failure FROM notice_attempts
+         WHERE webhook_id = $1{} ORDER BY notice_id, number",
+        any_of("notice_id", ids, &mut values)
+    );
+    let rows = database.rows(values.into_iter().fold(Statement::assembled(text), Statement::bind)).await?;
+    rows.iter().map(|row| Ok((row.text("notice_id")?, attempt(row)?))).collect()
+}
+
+fn attempt(row: &Row) -> Result<Attempt, DatabaseError> {
+    Ok(Attempt {
+        number: row.integer("number")?,
+        at: row.time("at")?,
+        duration_micros: row.count("duration_micros")?,
+        status: row.integer_or_null("status")?,
+        failure: row.text_or_null("failure")?,
+    })
 }
 
 fn lease(row: &Row) -> Result<NoticeLease, DatabaseError> {

@@ -29,8 +29,12 @@ pub struct Order {
     /// Which version of it: the newest at the time of the order, unless another one was chosen; 0 of a deposit, and
     /// where an order concerns several packages.
     pub version: u32,
+    /// The version that was asked for by its number; `None` where the newest was, whichever that is.
+    pub named_version: Option<u32>,
     /// What of the package is delivered.
     pub view: View,
+    /// The fingerprint of the files and folders that were chosen, if not all is delivered.
+    pub excerpt: Option<String>,
     /// Where it is delivered.
     pub channel: Channel,
     /// The file name under which it will lie in the area of the contract, if it is delivered there.
@@ -65,9 +69,10 @@ pub enum Channel {
 named!(Channel, "channel": Link => "link", Area => "area");
 
 /// What of a package is delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum View {
     /// The files of one version.
+    #[default]
     Version,
     /// The latest version of every file, over all versions up to that of the order: what deltas add up to.
     Surface,
@@ -141,15 +146,16 @@ pub struct OrderFilter {
 
 const COLUMNS: &str = "id, kind, dialect, contract_id, client_id, client_stored, package_id, object_id, version, size_bytes, \
                        state, priority, rank, created, updated, delivered, failure_code, failure_message, \
-                       channel, view, area_name";
+                       channel, view, area_name, named_version, excerpt";
 
-/// Writes a new order. An unfinished one makes a dissemination a duplicate: by link, of the same client for the same
-/// package; in an area, of anybody for the same content.
+/// Writes a new order. An unfinished one makes a dissemination a duplicate: by link, of the same client, who asked for the
+/// same of the package; in an area, of anybody for the same content.
 pub async fn insert(transaction: &mut Transaction, order: &Order) -> Result<(), DatabaseError> {
     let insert = "INSERT INTO orders (id, kind, dialect, contract_id, client_id, client_stored, package_id, object_id,
                       version, size_bytes, state, finished, priority, rank, created, updated, channel, view,
-                      area_name)
-                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+                      area_name, named_version, excerpt)
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+                      $21)";
     let statement = sql(insert)
         .bind(&order.id)
         .bind(order.kind.name())
@@ -169,7 +175,9 @@ pub async fn insert(transaction: &mut Transaction, order: &Order) -> Result<(), 
         .bind(order.updated)
         .bind(order.channel.name())
         .bind(order.view.name())
-        .bind(order.area_name.clone());
+        .bind(order.area_name.clone())
+        .bind(order.named_version.unwrap_or(0))
+        .bind(order.excerpt.as_deref().unwrap_or_default());
     transaction.execute(statement).await.map(|_| ())
 }
 
@@ -215,17 +223,28 @@ pub async fn unfinished(database: &Database, wanted: &Order) -> Result<Option<Or
         Channel::Link => {
             let text = format!(
                 "SELECT {COLUMNS} FROM orders
-                 WHERE client_id = $1 AND package_id = $2 AND kind = 'dissemination' AND finished = 0 AND channel = 'link'"
+                 WHERE client_id = $1 AND package_id = $2 AND kind = 'dissemination' AND finished = 0 AND channel = 'link'
+                     AND view = $3 AND excerpt = $4 AND (named_version = $5 OR version = $6)"
             );
-            Statement::assembled(text).bind(&wanted.client_id).bind(&wanted.package_id)
+            Statement::assembled(text)
+                .bind(&wanted.client_id)
+                .bind(&wanted.package_id)
+                .bind(wanted.view.name())
+                .bind(wanted.excerpt.as_deref().unwrap_or_default())
+                .bind(wanted.named_version.unwrap_or(0))
+                .bind(wanted.version)
         }
         Channel::Area => {
             let text = format!(
                 "SELECT {COLUMNS} FROM orders
-                 WHERE package_id = $1 AND version = $2 AND view = $3 AND kind = 'dissemination' AND finished = 0
-                     AND channel = 'area'"
+                 WHERE package_id = $1 AND version = $2 AND view = $3 AND excerpt = $4 AND kind = 'dissemination'
+                     AND finished = 0 AND channel = 'area'"
             );
-            Statement::assembled(text).bind(&wanted.package_id).bind(wanted.version).bind(wanted.view.name())
+            Statement::assembled(text)
+                .bind(&wanted.package_id)
+                .bind(wanted.version)
+                .bind(wanted.view.name())
+                .bind(wanted.excerpt.as_deref().unwrap_or_default())
         }
     };
     database.row(query).await?.as_ref().map(order).transpose()
@@ -312,6 +331,8 @@ pub(super) fn order(row: &Row) -> Result<Order, DatabaseError> {
         package_id: row.text("package_id")?,
         object_id: row.text("object_id")?,
         version: row.number("version")?,
+        named_version: Some(row.number("named_version")?).filter(|number| *number > 0),
+        excerpt: Some(row.text("excerpt")?).filter(|fingerprint| !fingerprint.is_empty()),
         view: row.parse("view")?,
         channel: row.parse("channel")?,
         area_name: row.text_or_null("area_name")?,

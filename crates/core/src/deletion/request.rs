@@ -89,6 +89,8 @@ fn put_together(
         view: View::Version,
         channel: Channel::Link,
         area_name: None,
+        named_version: None,
+        excerpt: None,
         size_bytes,
         state: OrderState::Received,
         priority: 0,

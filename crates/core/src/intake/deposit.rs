@@ -143,6 +143,8 @@ impl Intake {
             view: View::Version,
             channel: Channel::Link,
             area_name: None,
+            named_version: None,
+            excerpt: None,
             size_bytes: entry.size_bytes,
             state: OrderState::Received,
             priority: RANK,

@@ -26,6 +26,17 @@ pub struct OutgoingFile {
     pub content: Option<DeliveryFile>,
 }
 
+/// How full the area of a contract is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AreaUse {
+    /// The contract.
+    pub contract_id: String,
+    /// How many bytes lie there, or have room reserved.
+    pub used_bytes: u64,
+    /// How many may lie there, if there is a bound.
+    pub quota_bytes: Option<u64>,
+}
+
 /// A file in the outgoing directory of an area, open. What takes its name from now on is another.
 #[derive(Debug)]
 pub struct OpenedFile {
@@ -55,8 +66,36 @@ impl Intake {
     /// Everything that lies in the outgoing directories of the contracts that the caller may read, sorted by contract and
     /// name.
     pub async fn outgoing_list(&self, caller: &Caller) -> Result<Vec<OutgoingFile>, IntakeError> {
+        let files = area_files::placed(&self.installation.database, &caller.grants.contracts(Role::Read), None).await?;
+        self.outgoing_of(files).await
+    }
+
+    /// As [`Intake::outgoing_list`], at most `limit` files behind one, which is named by its contract and its name.
+    pub async fn outgoing_page(
+        &self,
+        caller: &Caller,
+        after: (&str, &str),
+        limit: u32,
+    ) -> Result<Vec<OutgoingFile>, IntakeError> {
+        let contract_ids = caller.grants.contracts(Role::Read);
+        let files = area_files::placed_after(&self.installation.database, &contract_ids, after, limit).await?;
+        self.outgoing_of(files).await
+    }
+
+    /// How full the areas of the contracts are that the caller may read, sorted by contract.
+    pub async fn area_use(&self, caller: &Caller) -> Result<Vec<AreaUse>, IntakeError> {
+        let contract_ids = caller.grants.contracts(Role::Read);
+        let uses = area_files::uses(&self.installation.database, &contract_ids).await?;
+        let for_all = self.installation.settings.area.quota_bytes;
+        let area_use = |(contract_id, used_bytes, quota): (String, u64, Option<u64>)| {
+            let quota_bytes = Some(quota.unwrap_or(for_all)).filter(|bytes| *bytes > 0);
+            AreaUse { contract_id, used_bytes, quota_bytes }
+        };
+        Ok(uses.into_iter().map(area_use).collect())
+    }
+
+    async fn outgoing_of(&self, files: Vec<AreaFile>) -> Result<Vec<OutgoingFile>, IntakeError> {
         let database = &self.installation.database;
-        let files = area_files::placed(database, &caller.grants.contracts(Role::Read), None).await?;
         let ids: Vec<&str> = files.iter().map(|file| file.order_id.as_str()).collect();
         let mut deliveries: HashMap<String, Delivery> = HashMap::with_capacity(ids.len());
         for some in ids.chunks(BATCH) {

@@ -116,6 +116,8 @@ impl Intake {
             view: View::Version,
             channel: Channel::Link,
             area_name: None,
+            named_version: None,
+            excerpt: None,
             size_bytes: files.iter().map(|file| file.size_bytes).sum(),
             state: OrderState::Received,
             priority: RANK,

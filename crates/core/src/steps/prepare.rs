@@ -11,7 +11,7 @@ use dipper_archive::ocfl;
 use dipper_archive::package::{Control, Options, Prepared, Sink, prepare};
 use tracing::{info, warn};
 
-use crate::assembly::{Assembly, AssemblyError, LAYOUT_FORMAT, Part};
+use crate::assembly::{Assembly, AssemblyError, LAYOUT_FORMAT, Part, Scope};
 use crate::caller::Role;
 use crate::db::deliveries::{Delivery, DeliveryFile};
 use crate::db::orders::{Failure, FailureCode, Order};
@@ -38,16 +38,18 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
         advance(installation, lease, hold, signal).await?;
     }
     let mut destination = Destination::of(installation, lease, &order).await?;
+    let scope = Scope::of(&installation.database, &order).await?;
     let (context, ordered, holding) = (Arc::clone(installation), order.clone(), hold.clone());
     let first = lease.attempt == 1;
     let began = Instant::now();
     let preparing = (meter::preparing(order.size_bytes), installation.preparing());
     let span = trace::verification(&order);
     let verifying = tokio::task::spawn_blocking(move || {
-        let verified = match span.in_scope(|| verify(&context, &package, &ordered, &holding, &mut destination)) {
-            Err(StepError::Final { damage: Some(_), failure, .. }) if first => Err(second_look(&context, &failure)),
-            verified => verified,
-        };
+        let verified =
+            match span.in_scope(|| verify(&context, (&package, &scope), &ordered, &holding, &mut destination)) {
+                Err(StepError::Final { damage: Some(_), failure, .. }) if first => Err(second_look(&context, &failure)),
+                verified => verified,
+            };
         (verified, destination)
     })
     .await;
@@ -163,13 +165,13 @@ fn second_look(installation: &Installation, failure: &Failure) -> StepError {
 /// The verifying read of every part, on a thread that may block.
 fn verify(
     installation: &Installation,
-    package: &Package,
+    (package, scope): (&Package, &Scope),
     order: &Order,
     hold: &Hold,
     destination: &mut Destination,
 ) -> Result<(Vec<(Part, Prepared)>, Check), StepError> {
     let archive = &installation.archive;
-    let assembly = Assembly::open(archive, package, order.version).map_err(assembly_error)?;
+    let assembly = Assembly::open(archive, package, scope).map_err(assembly_error)?;
     let parts = match destination {
         Destination::Area(placement) => {
             vec![Part { name: String::new(), filename: placement.name().to_owned() }]
@@ -180,7 +182,7 @@ fn verify(
     let mut verified = Vec::with_capacity(parts.len());
     for (number, part) in (1..).zip(parts) {
         let layout = match destination {
-            Destination::Area(placement) => assembly.area_layout(order.view, placement.top()),
+            Destination::Area(placement) => assembly.area_layout(placement.top()),
             Destination::Computed | Destination::Store(_) => assembly.layout(&part.name),
         };
         let layout = layout.map_err(assembly_error)?;
@@ -199,10 +201,10 @@ fn verify(
         occasion: format!("read for order {}", order.id),
         version: Some(order.version),
         digest: Some(assembly.digest()),
-        file_count: assembly.file_count(order.view),
+        file_count: assembly.file_count(),
         size_bytes: order.size_bytes,
         cold_files: 0,
-        whole: assembly.is_everything(order.view),
+        whole: assembly.is_everything(),
         structure: false,
         damaged: Vec::new(),
     };

@@ -14,7 +14,7 @@ use dipper_archive::storage::{Availability, Tier, at_once};
 use time::OffsetDateTime;
 use tracing::info;
 
-use crate::assembly;
+use crate::assembly::{self, Scope};
 use crate::db::orders::{Failure, FailureCode, Order};
 use crate::db::packages::Package;
 use crate::db::recalls::{self, RecallRecord};
@@ -61,8 +61,9 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
         }
     }
     let asked = known.as_ref().filter(|known| known.readable_until.is_none()).map(|known| known.tier);
-    let (context, ordered, holding) = (Arc::clone(installation), order.clone(), hold.clone());
-    let looking = tokio::task::spawn_blocking(move || reach(&context, &package, &ordered, tier, asked, &holding));
+    let scope = Scope::of(&installation.database, &order).await?;
+    let (context, holding) = (Arc::clone(installation), hold.clone());
+    let looking = tokio::task::spawn_blocking(move || reach(&context, &package, &scope, tier, asked, &holding));
     let reach = looking.await.map_err(|error| StepError::Passing(error.to_string()))??;
     let mut record = RecallRecord {
         package_id: order.package_id.clone(),
@@ -154,12 +155,12 @@ pub(super) async fn begin_again(installation: &Installation, lease: &Lease) -> R
     Ok(())
 }
 
-/// Looks at every file that the order needs, and asks for those that are out of reach. `asked` is the tier at which
+/// Looks at every file that is to be delivered, and asks for those that are out of reach. `asked` is the tier at which
 /// this was done before.
 fn reach(
     installation: &Installation,
     package: &Package,
-    order: &Order,
+    scope: &Scope,
     tier: Tier,
     asked: Option<Tier>,
     hold: &Hold,
@@ -168,7 +169,7 @@ fn reach(
     let look = |wanted: &dyn Fn(&str) -> bool| storage.availability(&package.location, wanted).map_err(failed);
     let inventories = look(&|path| !is_content(path))?;
     let cold = if inventories.iter().all(|(_, found)| found.is_readable()) {
-        let needed = needed(installation, package, order)?;
+        let needed = needed(installation, package, scope)?;
         let mut cold = look(&|path| needed.contains(path))?;
         cold.extend(inventories);
         cold
@@ -205,10 +206,10 @@ fn reach(
 }
 
 /// The content of an order, by its paths below the object.
-fn needed(installation: &Installation, package: &Package, order: &Order) -> Result<HashSet<String>, StepError> {
+fn needed(installation: &Installation, package: &Package, scope: &Scope) -> Result<HashSet<String>, StepError> {
     let object = installation.archive.object_at(&package.location).map_err(prepare::archive_error)?;
-    let inventory = object.inventory_of(order.version).map_err(prepare::archive_error)?;
-    Ok(assembly::content_paths(&inventory, order.version, order.view))
+    let inventory = object.inventory_of(scope.version).map_err(prepare::archive_error)?;
+    Ok(assembly::content_paths(&inventory, scope))
 }
 
 /// Whether a path below an object is one of a version's content.

@@ -11,7 +11,7 @@ use dipper_archive::digest::{Algorithm, Hasher};
 use dipper_core::area::sweep::{AreaSweeper, AreaSwept};
 use dipper_core::db::orders::{FailureCode, Order, View};
 use dipper_core::db::sql;
-use dipper_core::intake::{IntakeError, OrderRetrieval, OrderView};
+use dipper_core::intake::{IntakeError, OrderRetrieval, OrderView, Portion};
 use dipper_core::order::OrderState;
 use dipper_core::settings::{AreaSettings, Settings};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,11 @@ use crate::Engine;
 use crate::peers;
 
 async fn retrieve(bench: &Bench, package_id: &str, version: Option<u32>, view: View) -> Result<OrderView, IntakeError> {
-    let command = OrderRetrieval { package_id: package_id.to_owned(), version, view, dialect: "test" };
+    let command = OrderRetrieval {
+        package_id: package_id.to_owned(),
+        portion: Portion { version, view, excerpt: None },
+        dialect: "test",
+    };
     bench.intake.retrieval_order(&bench.reader(CLIENT), command).await
 }
 
@@ -35,7 +39,7 @@ fn outgoing(bench: &Bench) -> PathBuf {
     bench.installation.areas.root().join(CONTRACT).join("outgoing")
 }
 
-fn names(directory: &Path) -> Vec<String> {
+pub(super) fn names(directory: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -46,7 +50,7 @@ fn staged(bench: &Bench) -> Vec<String> {
     names(&bench.installation.areas.root().join(".staging"))
 }
 
-fn md5(bytes: &[u8]) -> String {
+pub(super) fn md5(bytes: &[u8]) -> String {
     let mut hasher = Hasher::new(Algorithm::Md5);
     hasher.update(bytes);
     hasher.finish().to_string()
@@ -66,7 +70,7 @@ async fn used(bench: &Bench) -> u64 {
 }
 
 /// Unpacks what was delivered for an order, after its checksum was held against the promise, and has it judged.
-async fn unpacked(bench: &Bench, order: &Order) -> BTreeMap<String, Vec<u8>> {
+pub(super) async fn unpacked(bench: &Bench, order: &Order) -> BTreeMap<String, Vec<u8>> {
     let view = bench.view(order).await;
     assert_eq!(view.order.state, OrderState::Delivered, "{:?}", view.order.failure);
     assert!(view.links.is_empty());
@@ -89,12 +93,12 @@ async fn unpacked(bench: &Bench, order: &Order) -> BTreeMap<String, Vec<u8>> {
     files.into_iter().map(|(path, bytes)| (relative(path), bytes)).collect()
 }
 
-fn payload(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<&str, &[u8]> {
+pub(super) fn payload(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<&str, &[u8]> {
     files.iter().filter_map(|(path, bytes)| Some((path.strip_prefix("data/")?, bytes.as_slice()))).collect()
 }
 
 /// A bag with these payload files.
-fn bag(bench: &Bench, name: &str, files: &[(&str, &str)]) -> PathBuf {
+pub(super) fn bag(bench: &Bench, name: &str, files: &[(&str, &str)]) -> PathBuf {
     let mut all = vec![
         ("bagit.txt".to_owned(), "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n".to_owned()),
         ("notes.txt".to_owned(), format!("of {name}")),

@@ -12,7 +12,7 @@ use dipper_core::db::orders::Order;
 use dipper_core::db::packages::PackageState;
 use dipper_core::ingest::{IngestCommand, IngestControl, IngestError, Ingested, ingest};
 use dipper_core::installation::{Installation, Places};
-use dipper_core::intake::{Intake, IntakeError, OrderDissemination, OrderView};
+use dipper_core::intake::{Intake, IntakeError, OrderDissemination, OrderView, Portion};
 use dipper_core::link::Links;
 use dipper_core::settings::Settings;
 use dipper_core::time::{Clock, Timestamp};
@@ -160,7 +160,13 @@ impl Bench {
         package_id: &str,
         rank: i64,
     ) -> Result<OrderView, IntakeError> {
-        let command = OrderDissemination { package_id: package_id.to_owned(), priority: rank, rank, dialect: "test" };
+        let command = OrderDissemination {
+            package_id: package_id.to_owned(),
+            portion: Portion::default(),
+            priority: rank,
+            rank,
+            dialect: "test",
+        };
         self.intake.order_dissemination(&self.reader(client_id), command).await
     }
 

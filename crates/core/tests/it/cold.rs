@@ -9,7 +9,7 @@ use dipper_core::db::packages::{self, PackageState};
 use dipper_core::db::sql;
 use dipper_core::download::{DownloadError, Fetch};
 use dipper_core::installation::Places;
-use dipper_core::intake::OrderDissemination;
+use dipper_core::intake::{OrderDissemination, Portion};
 use dipper_core::order::OrderState;
 use dipper_core::settings::Settings;
 use tokio_util::sync::CancellationToken;
@@ -45,7 +45,13 @@ async fn cold_delivering(
 }
 
 async fn order(bench: &Bench, client_id: &str, package_id: &str, rank: i64) -> Order {
-    let command = OrderDissemination { package_id: package_id.to_owned(), priority: rank, rank, dialect: "test" };
+    let command = OrderDissemination {
+        package_id: package_id.to_owned(),
+        portion: Portion::default(),
+        priority: rank,
+        rank,
+        dialect: "test",
+    };
     bench.intake.order_dissemination(&bench.reader(client_id), command).await.unwrap().order
 }
 

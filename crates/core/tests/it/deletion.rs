@@ -15,7 +15,7 @@ use dipper_core::download::DownloadError;
 use dipper_core::index::index;
 use dipper_core::ingest::Ingested;
 use dipper_core::installation::Installation;
-use dipper_core::intake::{IntakeError, OrderRetrieval};
+use dipper_core::intake::{IntakeError, OrderRetrieval, Portion};
 use dipper_core::order::OrderState;
 use dipper_core::recovery::recover;
 use dipper_core::settings::Settings;
@@ -470,7 +470,11 @@ async fn orders_of_what_is_deleted_end_and_links_to_it_too() {
 }
 
 async fn retrieval(bench: &Bench, package_id: &str, version: Option<u32>, view: View) -> Order {
-    let command = OrderRetrieval { package_id: package_id.to_owned(), version, view, dialect: "test" };
+    let command = OrderRetrieval {
+        package_id: package_id.to_owned(),
+        portion: Portion { version, view, excerpt: None },
+        dialect: "test",
+    };
     bench.intake.retrieval_order(&bench.reader(CLIENT), command).await.unwrap().order
 }
 

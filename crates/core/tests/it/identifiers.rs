@@ -12,7 +12,7 @@ use dipper_core::identifier;
 use dipper_core::index::index;
 use dipper_core::ingest::{IngestCommand, IngestControl, IngestError, Ingested, ingest};
 use dipper_core::installation::{Installation, Places};
-use dipper_core::intake::{IntakeError, OrderRetrieval, PackageRecord};
+use dipper_core::intake::{IntakeError, OrderRetrieval, PackageRecord, Portion};
 use dipper_core::naming::NamingError;
 use dipper_core::settings::Settings;
 
@@ -323,7 +323,11 @@ async fn what_is_under_way_for_a_package_is_told() {
     let work = bench.intake.package_work(&caller, &ids).await.unwrap();
     assert!(work.iter().all(|work| work.orders.is_empty() && !work.is_being_ingested));
 
-    let retrieval = |version, view| OrderRetrieval { package_id: one.clone(), version, view, dialect: "test" };
+    let retrieval = |version, view| OrderRetrieval {
+        package_id: one.clone(),
+        portion: Portion { version, view, excerpt: None },
+        dialect: "test",
+    };
     let order = bench.intake.retrieval_order(&caller, retrieval(None, View::Version)).await.unwrap().order;
     let again = bench.intake.retrieval_order(&bench.reader("another"), retrieval(Some(1), View::Version)).await;
     assert!(matches!(&again, Err(IntakeError::AlreadyOrdered { existing }) if *existing == order.id), "{again:?}");

@@ -42,6 +42,8 @@ mod on_sqlite {
     mod deposit;
     mod deposit_nginx;
     mod deposit_process;
+    mod depositor;
+    mod excerpts;
     mod gateway;
     mod identifiers;
     mod incoming;
@@ -71,6 +73,8 @@ mod on_postgres {
     mod deletion;
     mod deposit;
     mod deposit_process;
+    mod depositor;
+    mod excerpts;
     mod gateway;
     mod identifiers;
     mod incoming;

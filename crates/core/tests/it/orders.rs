@@ -7,7 +7,7 @@ use dipper_core::caller::{Caller, Role};
 use dipper_core::db::orders::{FailureCode, OrderFilter};
 use dipper_core::db::packages::PackageState;
 use dipper_core::download::{DownloadError, Fetch};
-use dipper_core::intake::{IntakeError, OrderDissemination, OrderView};
+use dipper_core::intake::{IntakeError, OrderDissemination, OrderView, Portion};
 use dipper_core::link::LinkClaim;
 use dipper_core::order::OrderState;
 use dipper_core::settings::{Settings, Split};
@@ -27,7 +27,7 @@ pub(super) fn claim(bench: &Bench, view: &OrderView, index: usize) -> LinkClaim 
     }
 }
 
-async fn fetch(bench: &Bench, view: &OrderView, index: usize) -> Vec<u8> {
+pub(super) async fn fetch(bench: &Bench, view: &OrderView, index: usize) -> Vec<u8> {
     let opened = bench.intake.download_open(&claim(bench, view, index)).await.unwrap();
     let Fetch::Computed(download) = opened else { panic!("it is not computed") };
     let mut stream = download.stream(0..download.len);
@@ -212,6 +212,7 @@ async fn intake_checks_right_package_state_and_duplicates_in_that_order() {
     writer.grants.add(CONTRACT, Role::Write);
     let command = |package_id: &str| OrderDissemination {
         package_id: package_id.to_owned(),
+        portion: Portion::default(),
         priority: 1,
         rank: 1,
         dialect: "test",

@@ -34,6 +34,8 @@ async fn ready(bench: &Bench, contract_id: &str, rank: i64, size_bytes: u64) -> 
         view: View::Version,
         channel: Channel::Link,
         area_name: None,
+        named_version: None,
+        excerpt: None,
         size_bytes,
         state: OrderState::Received,
         priority: rank,

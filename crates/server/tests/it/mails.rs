@@ -5,9 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use dipper_core::db::mails::Correspondence;
-use dipper_core::db::orders::View;
 use dipper_core::fixity;
-use dipper_core::intake::{Intake, OrderRetrieval};
+use dipper_core::intake::{Intake, OrderRetrieval, Portion};
 use dipper_core::language::Language;
 use dipper_core::link::Links;
 use dipper_core::{Caller, Role};
@@ -92,8 +91,7 @@ async fn retrieve(server: &Server, contract_id: &str, package_id: &str) {
     let intake = Intake::new(server.installation.clone(), Links::new(&server.installation.key, base));
     let grants = [(contract_id.to_owned(), Role::Read)].into_iter().collect();
     let caller = Caller { client_id: "fetcher".to_owned(), grants, stored: false };
-    let order =
-        OrderRetrieval { package_id: package_id.to_owned(), version: None, view: View::Version, dialect: "dns" };
+    let order = OrderRetrieval { package_id: package_id.to_owned(), portion: Portion::default(), dialect: "dns" };
     intake.retrieval_order(&caller, order).await.expect("ordered");
 }
 

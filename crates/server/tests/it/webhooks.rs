@@ -20,7 +20,7 @@ impl Server {
     async fn notice_is(&self, webhook_id: &str, state: &str) -> notices::Notice {
         let condition = async {
             loop {
-                let mut found = notices::list(self.database(), Some(webhook_id), 1).await.expect("listed");
+                let mut found = notices::list(self.database(), webhook_id, None, 1).await.expect("listed");
                 if let Some(notice) = found.pop().filter(|notice| notice.state == state) {
                     break notice;
                 }
@@ -34,10 +34,10 @@ impl Server {
     async fn attempts(&self, webhook_id: &str, count: usize) -> Vec<notices::Attempt> {
         let condition = async {
             loop {
-                if let Some(notice) = notices::list(self.database(), Some(webhook_id), 1).await.expect("listed").pop() {
-                    let found = notices::attempts(self.database(), &notice.id, webhook_id).await.expect("listed");
+                if let Some(notice) = notices::list(self.database(), webhook_id, None, 1).await.expect("listed").pop() {
+                    let found = notices::attempts_of(self.database(), webhook_id, &[&notice.id]).await.expect("listed");
                     if found.len() >= count {
-                        break found;
+                        break found.into_iter().map(|(_, attempt)| attempt).collect();
                     }
                 }
                 tokio::task::yield_now().await;

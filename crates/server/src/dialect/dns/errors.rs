@@ -58,8 +58,11 @@ pub(super) fn not_ordered(error: IntakeError) -> Result<RetrievalAnswer, Refusal
         IntakeError::NotPreserved { .. } => {
             refused("the object is not handed out before it has been checked: ask the operator of the archive")
         }
-        IntakeError::OrderUnknown(_) | IntakeError::NotDelivered { .. } | IntakeError::Gone(_) => refused(&message),
-        error @ (IntakeError::Store(_) | IntakeError::Database(_)) => Err(failure(error)),
+        IntakeError::PathUnknown { .. }
+        | IntakeError::OrderUnknown(_)
+        | IntakeError::NotDelivered { .. }
+        | IntakeError::Gone(_) => refused(&message),
+        error @ (IntakeError::Archive(_) | IntakeError::Store(_) | IntakeError::Database(_)) => Err(failure(error)),
     }
 }
 

@@ -4,11 +4,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-use dipper_core::db::orders::View;
 use dipper_core::db::packages::PackageState;
 use dipper_core::db::submissions::{Submission, SubmissionFilter, SubmissionState};
 use dipper_core::incoming::{List, ListError, ListReader};
-use dipper_core::intake::{Intake, IntakeError, OrderRetrieval, PackageRecord};
+use dipper_core::intake::{Intake, IntakeError, OrderRetrieval, PackageRecord, Portion};
 use dipper_core::time::Timestamp;
 use dipper_core::{Caller, Role};
 use futures_util::future::BoxFuture;
@@ -221,7 +220,7 @@ async fn order(
     record: &PackageRecord,
 ) -> Result<(u16, bool, &'static str), IntakeError> {
     let package_id = record.package.id.clone();
-    let command = OrderRetrieval { package_id, version: None, view: View::Version, dialect: DIALECT };
+    let command = OrderRetrieval { package_id, portion: Portion::default(), dialect: DIALECT };
     match intake.retrieval_order(caller, command).await {
         Ok(_) => Ok((QUEUED, true, "Abruf beauftragt")),
         Err(IntakeError::AlreadyOrdered { .. }) => Ok((QUEUED, true, "Abruf war bereits beauftragt")),

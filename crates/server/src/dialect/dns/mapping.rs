@@ -209,6 +209,8 @@ mod tests {
             view: View::Version,
             channel: Channel::Area,
             area_name: None,
+            named_version: None,
+            excerpt: None,
             size_bytes: 1,
             state,
             priority: 50,

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use dipper_core::Caller;
 use dipper_core::db::orders::View;
 use dipper_core::db::packages::{PackageQuery, PackageState};
-use dipper_core::intake::OrderRetrieval;
+use dipper_core::intake::{OrderRetrieval, Portion};
 
 use super::DIALECT;
 use super::errors::{failure, not_ordered};
@@ -220,7 +220,8 @@ async fn order(
         _ => return refused("that names objects of several contractors: give the urn or the identifier"),
     };
     let view = if request.surface == Some(true) { View::Surface } else { View::Version };
-    let command = OrderRetrieval { package_id, version: request.version, view, dialect: DIALECT };
+    let portion = Portion { version: request.version, view, excerpt: None };
+    let command = OrderRetrieval { package_id, portion, dialect: DIALECT };
     match app.intake().retrieval_order(caller, command).await {
         Ok(_) => Ok(RetrievalAnswer { success: Success::True, msg: None }),
         Err(error) => not_ordered(error),

@@ -34,6 +34,11 @@ pub(super) fn refusal(error: IntakeError, location: impl Fn(&str) -> String) -> 
         }
         IntakeError::PackageUnknown(id) => archive_unknown(&id),
         IntakeError::VersionUnknown { .. } => Refusal::new(StatusCode::NOT_FOUND, "VERSION_NOT_FOUND", message),
+        IntakeError::PathUnknown { .. } => Refusal::new(StatusCode::NOT_FOUND, "FILE_NOT_FOUND", message),
+        IntakeError::Archive(error) => {
+            tracing::error!(%error, "a request failed");
+            Refusal::internal()
+        }
         IntakeError::OrderUnknown(id) => dissemination_unknown(&id),
         IntakeError::NotPreserved { reason, .. } => {
             let refusal = Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "ARCHIVE_NOT_PRESERVED", message);

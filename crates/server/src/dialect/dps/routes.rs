@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderName, StatusCode};
 use dipper_core::db::orders::{OrderFilter, OrderKind};
-use dipper_core::intake::{IntakeError, OrderDissemination, OrderView, PackageFilter};
+use dipper_core::intake::{IntakeError, OrderDissemination, OrderView, PackageFilter, Portion};
 
 use super::errors::{archive_unknown, dissemination_unknown, refusal};
 use super::wire::{Archive, ArchivePage, Dissemination, DisseminationOrder, DisseminationPage, ErrorAnswer};
@@ -54,7 +54,13 @@ pub(super) async fn dissemination_create(
     if order.archive_id.is_empty() {
         return Err(Refusal::bad_request("the field `archiveId` is empty"));
     }
-    let command = OrderDissemination { package_id: order.archive_id, priority, rank, dialect: DIALECT };
+    let command = OrderDissemination {
+        package_id: order.archive_id,
+        portion: Portion::default(),
+        priority,
+        rank,
+        dialect: DIALECT,
+    };
     let view = app.intake().order_dissemination(&permit.caller, command).await.map_err(|error| refuse(&app, error))?;
     let address = location(&app, &view.order.id);
     let body = mapping::dissemination(view);
