@@ -29,6 +29,19 @@ pub(super) struct Archive {
 
 impl Archive {
     pub(super) fn new(kind: Kind) -> Archive {
+        Archive::filled(kind, |_, _| {})
+    }
+
+    /// An archive that holds what this one does.
+    pub(super) fn copy(&self) -> Archive {
+        let kind = if self.server.is_some() { Kind::Bucket } else { Kind::Local };
+        Archive::filled(kind, |path, server| match (&self.server, server) {
+            (Some(ours), Some(theirs)) => copy_tree(ours.server.directory(), theirs.server.directory()),
+            _ => copy_tree(&self.path, path),
+        })
+    }
+
+    fn filled(kind: Kind, fill: impl FnOnce(&Path, Option<&Glacier>)) -> Archive {
         let directory = tempfile::tempdir().unwrap();
         let server = (kind == Kind::Bucket).then(Glacier::start);
         let (path, storage): (_, Arc<dyn Storage>) = match &server {
@@ -39,7 +52,13 @@ impl Archive {
                 (path.clone(), Arc::new(LocalStorage::open(&path).unwrap()))
             }
         };
-        let root = StorageRoot::create(Arc::clone(&storage), &directory.path().join("staging"), Layout::default());
+        fill(&path, server.as_ref());
+        let staging = directory.path().join("staging");
+        let is_empty = storage.list("").unwrap().is_empty();
+        let root = match is_empty {
+            true => StorageRoot::create(Arc::clone(&storage), &staging, Layout::default()),
+            false => StorageRoot::open(Arc::clone(&storage), &staging),
+        };
         Archive { directory, root: root.unwrap(), storage, path, server }
     }
 
@@ -122,6 +141,17 @@ impl Archive {
     }
 }
 
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_tree(&entry.path(), &to),
+            false => std::fs::copy(entry.path(), to).map(|_| ()).unwrap(),
+        }
+    }
+}
+
 /// How a process ends in the middle of a change.
 #[derive(Clone, Copy)]
 pub(super) enum Crash {
@@ -148,39 +178,37 @@ impl Crash {
     }
 }
 
-/// Runs a change with a crash after every number of steps, and after every write to a server; `check` gets the head
-/// after recovery.
+/// Runs a change with a crash after every number of steps on a disk, and after every write to a server; `check` gets the
+/// head after recovery.
 fn crash_everywhere(
     prepare: impl Fn(&Archive),
     change: impl Fn(&Archive) -> Result<()>,
     check: impl Fn(&Archive, Option<u32>),
 ) -> u32 {
     let crash = |kind, crash: &dyn Fn(u32) -> Crash| {
-        (0..).find(|count| crash_once(kind, crash(*count), &prepare, &change, &check)).unwrap_or_default()
+        let prepared = Archive::new(kind);
+        prepare(&prepared);
+        (0..).find(|count| crash_once(prepared.copy(), crash(*count), &change, &check)).unwrap_or_default()
     };
-    let steps = KINDS.map(|kind| crash(kind, &Crash::Steps));
     let writes = crash(Kind::Bucket, &Crash::Writes);
     assert!(writes >= 4, "only {writes} writes");
-    steps.into_iter().min().unwrap_or_default()
+    crash(Kind::Local, &Crash::Steps)
 }
 
 /// One crash; whether the change was done before it came to that.
 fn crash_once(
-    kind: Kind,
+    archive: Archive,
     crash: Crash,
-    prepare: &impl Fn(&Archive),
     change: &impl Fn(&Archive) -> Result<()>,
     check: &impl Fn(&Archive, Option<u32>),
 ) -> bool {
-    let archive = Archive::new(kind);
-    prepare(&archive);
     let before = archive.head();
     crash.begin(&archive);
     let done = change(&archive).is_ok();
     Crash::end(&archive);
     // A reader in between finds the object before or after the change, and never an error.
     let between = archive.head();
-    if kind == Kind::Bucket {
+    if archive.server.is_some() {
         archive.assert_valid();
     }
     let recovered = archive.recover();
@@ -345,15 +373,22 @@ fn what_a_crash_leaves_in_the_middle_of_writing_a_document_is_not_published() {
     }
 }
 
+/// A bucket, with a version in it or without.
+fn prepared(with_version: bool) -> Archive {
+    let archive = Archive::new(Kind::Bucket);
+    if with_version {
+        archive.put(&[("a", "0")]).unwrap();
+    }
+    archive
+}
+
 #[test]
 fn whoever_meets_a_claim_of_the_dead_brings_it_to_its_end() {
     for base in [false, true] {
+        let prepared = prepared(base);
         let mut finished = 0;
         for writes in 0.. {
-            let archive = Archive::new(Kind::Bucket);
-            if base {
-                archive.put(&[("a", "0")]).unwrap();
-            }
+            let archive = prepared.copy();
             let before = archive.head().unwrap_or(0);
             Crash::Writes(writes).begin(&archive);
             let done = archive.put(&[("a", "1"), ("b", "1")]).is_ok();
@@ -385,11 +420,9 @@ fn whoever_meets_a_claim_of_the_dead_brings_it_to_its_end() {
 #[test]
 fn what_a_machine_that_never_comes_back_left_can_be_tidied_away() {
     for base in [false, true] {
+        let prepared = prepared(base);
         for writes in 0.. {
-            let archive = Archive::new(Kind::Bucket);
-            if base {
-                archive.put(&[("a", "0")]).unwrap();
-            }
+            let archive = prepared.copy();
             Crash::Writes(writes).begin(&archive);
             let done = archive.put(&[("a", "1"), ("b", "1")]).is_ok();
             Crash::end(&archive);

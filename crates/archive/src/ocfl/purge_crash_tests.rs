@@ -44,10 +44,12 @@ const VERSIONS: [&[(&str, &str)]; 3] = [
     &[("other", "shared"), ("again", "one")],
 ];
 
-fn prepare(archive: &Archive) {
+fn prepared(kind: Kind) -> Archive {
+    let archive = Archive::new(kind);
     for files in VERSIONS {
         archive.put(files).unwrap();
     }
+    archive
 }
 
 /// All of the first version, and a file of the second.
@@ -77,14 +79,13 @@ fn rest() -> Vec<State> {
     vec![State::new(), state(&[("a", "two"), ("b/c/d", "shared")]), state(VERSIONS[2])]
 }
 
-/// Crashes a change after every number of steps and of writes, and hands what a crash left to `check`.
+/// Crashes a change after every step on a disk, or after every write to a server, and hands what is left to `check`.
 fn crash_everywhere(kinds: &[Kind], change: &dyn Fn(&Archive) -> Result<Purged>, check: &dyn Fn(&Archive, bool)) {
-    let kinds = kinds.iter().map(|kind| (*kind, false)).chain([(Kind::Bucket, true)]);
-    for (kind, by_writes) in kinds {
+    for kind in kinds {
+        let prepared = prepared(*kind);
         for count in 0.. {
-            let archive = Archive::new(kind);
-            prepare(&archive);
-            if by_writes { Crash::Writes(count) } else { Crash::Steps(count) }.begin(&archive);
+            let archive = prepared.copy();
+            if *kind == Kind::Bucket { Crash::Writes(count) } else { Crash::Steps(count) }.begin(&archive);
             let done = change(&archive).is_ok();
             Crash::end(&archive);
             check(&archive, done);
@@ -155,9 +156,9 @@ fn an_object_of_which_nothing_is_left_is_removed() {
 
 #[test]
 fn a_version_that_comes_meanwhile_keeps_its_files() {
+    let prepared = prepared(Kind::Bucket);
     for writes in 0.. {
-        let archive = Archive::new(Kind::Bucket);
-        prepare(&archive);
+        let archive = prepared.copy();
         Crash::Writes(writes).begin(&archive);
         let done = archive.root.purge("urn:a", &purge()).is_ok();
         Crash::end(&archive);
@@ -182,8 +183,7 @@ fn a_version_that_comes_meanwhile_keeps_its_files() {
 
 #[test]
 fn what_is_purged_is_counted() {
-    let archive = Archive::new(Kind::Local);
-    prepare(&archive);
+    let archive = prepared(Kind::Local);
     let purged = archive.root.purge("urn:a", &purge()).unwrap();
     // Of version 1, `first` and `gone` are needed nowhere; `one` and `shared` are.
     let expected = Purged { files: 5, content_files: 2, content_bytes: 9, removed: false };

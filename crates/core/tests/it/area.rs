@@ -163,12 +163,13 @@ async fn older_versions_and_the_surface_of_deltas_have_names_of_their_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poller_never_sees_anything_but_whole_packages() {
-    const PACKAGES: usize = 200;
+    // What a directory shows does not depend on the database.
+    let packages = if ENGINE == Engine::Sqlite { 200 } else { 50 };
     let settings = Settings { worker_count: 3, poll: Some(Duration::from_millis(20)), ..Settings::default() };
     let bench = Bench::with(settings).await;
-    let content = vec![7_u8; 100_000];
+    let content = vec![7_u8; 30_000];
     let mut orders = Vec::new();
-    for number in 0..PACKAGES {
+    for number in 0..packages {
         let name = format!("p{number}");
         let source = bench.source(&name, &[("name", name.as_bytes()), ("content", &content)]);
         let package = bench.ingest(&source, &name).await.unwrap();
@@ -212,7 +213,7 @@ async fn a_poller_never_sees_anything_but_whole_packages() {
         let file = bench.view(order).await.delivery.unwrap().files.remove(0);
         promised.insert(file.filename, file.checksum.to_string());
     }
-    assert_eq!((seen.len(), &seen), (PACKAGES, &promised));
+    assert_eq!((seen.len(), &seen), (packages, &promised));
 }
 
 /// A trigger that runs when a table is written to, as long as the order is in its first attempt.
