@@ -161,13 +161,10 @@ impl Held {
 
 /// A checksum of a stored file that the inventory has on record.
 pub fn checksum_of(inventory: &Inventory, file: &VersionFile<'_>, algorithm: Algorithm) -> Option<Digest> {
-    if algorithm == file.algorithm {
-        return Some(*file.digest);
-    }
     // The fixity block may name another of the places where the same bytes lie.
-    let known = inventory.fixity_of(algorithm, file.content_path);
-    let elsewhere = || inventory.content_paths(file.digest).find_map(|path| inventory.fixity_of(algorithm, path));
-    known.or_else(elsewhere).copied()
+    let elsewhere =
+        || inventory.content_paths(file.digest).find_map(|path| inventory.fixity_of(algorithm, path)).copied();
+    inventory.digest_of(file, algorithm).or_else(elsewhere)
 }
 
 /// The versions and files that a selection is for, oldest version first, or everything that is wrong with it.

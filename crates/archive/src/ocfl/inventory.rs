@@ -217,6 +217,14 @@ impl Inventory {
         block.entries.get(index).map(|(_, digest)| digest)
     }
 
+    /// The digest of a file in this algorithm, if the inventory has it for the place where the content lies.
+    pub fn digest_of(&self, file: &VersionFile<'_>, algorithm: Algorithm) -> Option<Digest> {
+        if algorithm == file.algorithm {
+            return Some(*file.digest);
+        }
+        self.fixity_of(algorithm, file.content_path).copied()
+    }
+
     fn paths_of(&self, digest: u32) -> &[Box<str>] {
         let bound = |index: usize| self.first_paths.get(index).map_or(0, |bound| *bound as usize);
         let digest = digest as usize;

@@ -294,7 +294,7 @@ impl<'a> Stored<'a> {
         let mut fault = FaultKind::FileUnknown;
         for version in versions {
             let Some(file) = self.inventory.file(version, path) else { continue };
-            match self.digest(&file, self.checksum) {
+            match self.inventory.digest_of(&file, self.checksum) {
                 Some(found) if found == wanted => return Ok((version, file)),
                 Some(_) => fault = FaultKind::ChecksumDiffers,
                 None if fault == FaultKind::FileUnknown => fault = FaultKind::ChecksumUnknown(self.checksum),
@@ -304,15 +304,11 @@ impl<'a> Stored<'a> {
         Err(fault)
     }
 
-    fn digest(&self, file: &VersionFile<'_>, algorithm: Algorithm) -> Option<Digest> {
-        if file.algorithm == algorithm {
-            return Some(*file.digest);
-        }
-        self.inventory.fixity_of(algorithm, file.content_path).copied()
-    }
-
     fn digests(&self, file: &VersionFile<'_>) -> Vec<(Algorithm, Digest)> {
         let known = [Algorithm::Md5, Algorithm::Sha256, Algorithm::Sha512];
-        known.into_iter().filter_map(|algorithm| Some((algorithm, self.digest(file, algorithm)?))).collect()
+        known
+            .into_iter()
+            .filter_map(|algorithm| Some((algorithm, self.inventory.digest_of(file, algorithm)?)))
+            .collect()
     }
 }

@@ -64,8 +64,9 @@ impl<'a> Earlier<'a> {
     }
 
     fn same(&self, file: VersionFile<'a>, wanted: &DepositFile) -> Option<Known<'a>> {
+        let inventory = self.object.inventory();
         let known = |(algorithm, declared): &(Algorithm, Digest)| {
-            self.digest(&file, *algorithm).map(|digest| digest == *declared)
+            inventory.digest_of(&file, *algorithm).map(|digest| digest == *declared)
         };
         let mut is_proven = false;
         for declared in &wanted.digests {
@@ -80,14 +81,7 @@ impl<'a> Earlier<'a> {
         if wanted.size_bytes.is_some_and(|declared| declared != len) {
             return None;
         }
-        let is_complete = DIGESTS.iter().all(|algorithm| self.digest(&file, *algorithm).is_some());
+        let is_complete = DIGESTS.iter().all(|algorithm| inventory.digest_of(&file, *algorithm).is_some());
         Some(Known { file, len, is_proven, is_complete })
-    }
-
-    fn digest(&self, file: &VersionFile<'_>, algorithm: Algorithm) -> Option<Digest> {
-        if algorithm == file.algorithm {
-            return Some(*file.digest);
-        }
-        self.object.inventory().fixity_of(algorithm, file.content_path).copied()
     }
 }

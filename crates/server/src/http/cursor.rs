@@ -6,35 +6,32 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use super::input::Parameters;
 use super::refusal::Refusal;
 
-/// The cursor that continues after an identifier. `kind` tells the lists apart.
+/// The cursor that continues after an identifier or a name. `kind` tells the lists apart.
 pub fn write(kind: char, id: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(format!("{kind}{id}"))
 }
 
 /// The identifier in a cursor of that kind.
 pub fn read(kind: char, cursor: &str) -> Result<String, Refusal> {
-    let decoded = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let id = decoded.as_deref().and_then(|text| text.strip_prefix(kind)).filter(|id| id.len() <= 64);
+    let id = decoded(kind, cursor).filter(|id| id.len() <= 64);
     let plain = id.filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()));
-    plain.map(str::to_owned).ok_or_else(|| {
+    plain.ok_or_else(|| {
         Refusal::bad_request("the parameter `cursor` is not one that a list gave: take `nextCursor` as it is")
     })
 }
 
-/// The cursor that continues after a name that somebody else chose.
-pub fn write_name(kind: char, name: &str) -> String {
-    write(kind, name)
-}
-
-/// The name in a cursor of that kind.
+/// The name, which somebody else chose, in a cursor of that kind.
 pub fn read_name(kind: char, cursor: &str) -> Result<String, Refusal> {
-    let decoded = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let name = decoded.as_deref().and_then(|text| text.strip_prefix(kind));
-    name.map(str::to_owned).ok_or_else(|| {
+    decoded(kind, cursor).ok_or_else(|| {
         Refusal::bad_request(
             "the parameter `cursor` is not one that a list gave: follow the link to the next page as it is",
         )
     })
+}
+
+fn decoded(kind: char, cursor: &str) -> Option<String> {
+    let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    text.strip_prefix(kind).map(str::to_owned)
 }
 
 /// The value of a `Link` header (RFC 8288) to the page that a cursor leads to: the same request otherwise.
@@ -58,7 +55,7 @@ mod tests {
     #[test]
     fn a_link_leads_to_the_same_list_after_a_name() {
         let name = "fg/ü \"1\" & 2";
-        let link = next_link(&Parameters::parse(b"limit=2&status=a%26b&cursor=old"), &write_name('f', name));
+        let link = next_link(&Parameters::parse(b"limit=2&status=a%26b&cursor=old"), &write('f', name));
         let query = link.strip_prefix("<?").and_then(|rest| rest.strip_suffix(">; rel=\"next\"")).expect("a link");
         let parameters = Parameters::parse(query.as_bytes());
         let one = |name| parameters.one(name).expect("once").map(str::to_owned);

@@ -73,6 +73,20 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
 pub struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
+    /// The state that the parameter `status` names, with or without what it begins with; `known` are the words.
+    pub fn state<T: Copy>(&self, prefix: &str, known: &[(&str, T)]) -> Result<Option<T>, Refusal> {
+        let Some(given) = self.one("status")? else { return Ok(None) };
+        let word = given.strip_prefix(prefix).unwrap_or(given);
+        match known.iter().find(|(name, _)| *name == word) {
+            Some((_, state)) => Ok(Some(*state)),
+            None => {
+                let words: Vec<String> = known.iter().map(|(name, _)| format!("{prefix}{name}")).collect();
+                let message = format!("the parameter `status` must be one of {}, not {given:?}", words.join(", "));
+                Err(Refusal::bad_request(message))
+            }
+        }
+    }
+
     /// Reads `name=value&…`.
     pub fn parse(encoded: &[u8]) -> Parameters {
         Parameters(url::form_urlencoded::parse(encoded).into_owned().collect())

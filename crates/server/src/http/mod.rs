@@ -1,5 +1,6 @@
 //! The HTTP side that all contracts share: the listener, what is done for every request, and how input is read.
 
+pub(crate) mod audited;
 pub mod checksum;
 pub mod cursor;
 pub mod download;

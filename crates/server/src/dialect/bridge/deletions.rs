@@ -89,7 +89,7 @@ pub(super) async fn deletion_list(
     permit: BasicPermit<Read>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    let asked = mapping::asked_status(&parameters, DELETE, &DELETE_STATES)?;
+    let asked = parameters.state(DELETE, &DELETE_STATES)?;
     let limit = parameters.integer("limit", 1..=MAX_PAGE)?;
     let before = parameters.one("cursor")?.map(|given| cursor::read(CURSOR, given)).transpose()?;
     let (intake, caller) = (app.intake().clone(), permit.caller);

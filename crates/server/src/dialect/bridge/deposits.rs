@@ -118,7 +118,7 @@ pub(super) async fn deposit_list(
     permit: BasicPermit<Read>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    let asked = mapping::asked_status(&parameters, DEPOSIT, &DEPOSIT_STATES)?;
+    let asked = parameters.state(DEPOSIT, &DEPOSIT_STATES)?;
     let limit = parameters.integer("limit", 1..=MAX_PAGE)?;
     let before = parameters.one("cursor")?.map(|given| cursor::read(CURSOR, given)).transpose()?;
     let contract_id = permit.caller.account(Role::Read).ok_or_else(|| refused::no_account(Role::Read))?.to_owned();

@@ -16,7 +16,6 @@ use super::wire::{
     DepositedStatus, FileStatus, RemovalStatus, RestoreEnd, RestoreStatus, RestoredEntry, Selected, SelectionRequest,
 };
 use crate::http::checksum;
-use crate::http::input::Parameters;
 use crate::http::refusal::{Part, Refusal};
 use crate::http::refused;
 
@@ -48,24 +47,6 @@ pub(super) fn selections(request: SelectionRequest, algorithm: Algorithm) -> Res
         selections.push(Selection { object_id, version: selected.version, files });
     }
     if parts.is_empty() { Ok(selections) } else { Err(refused::unprocessable("CHECKSUM", parts)) }
-}
-
-/// The state that the parameter `status` names, with or without what it begins with; `known` are the words.
-pub(super) fn asked_status<T: Copy>(
-    parameters: &Parameters,
-    prefix: &str,
-    known: &[(&str, T)],
-) -> Result<Option<T>, Refusal> {
-    let Some(given) = parameters.one("status")? else { return Ok(None) };
-    let word = given.strip_prefix(prefix).unwrap_or(given);
-    match known.iter().find(|(name, _)| *name == word) {
-        Some((_, state)) => Ok(Some(*state)),
-        None => {
-            let words: Vec<String> = known.iter().map(|(name, _)| format!("{prefix}{name}")).collect();
-            let message = format!("the parameter `status` must be one of {}, not {given:?}", words.join(", "));
-            Err(Refusal::bad_request(message))
-        }
-    }
 }
 
 /// What the states of restores begin with.
@@ -274,6 +255,7 @@ mod tests {
     use dipper_archive::digest::Digest;
 
     use super::*;
+    use crate::http::input::Parameters;
     use crate::http::json;
 
     fn read(text: &str) -> Result<Vec<Selection>, Refusal> {
@@ -322,8 +304,7 @@ mod tests {
     #[test]
     fn states_are_known_with_and_without_their_beginning() {
         let asked = |query: &str| {
-            asked_status(&Parameters::parse(query.as_bytes()), RESTORE, &RESTORE_STATES)
-                .map_err(|refusal| refusal.message)
+            Parameters::parse(query.as_bytes()).state(RESTORE, &RESTORE_STATES).map_err(|refusal| refusal.message)
         };
         assert_eq!(asked(""), Ok(None));
         for (name, state) in RESTORE_STATES {

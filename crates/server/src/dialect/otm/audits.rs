@@ -4,12 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::header::LINK;
 use axum::http::{HeaderMap, StatusCode};
 use dipper_core::Role;
-use dipper_core::db::audit::AuditCursor;
-use dipper_core::intake::AuditQuery;
-use dipper_core::time::Timestamp;
 
 use super::mapping;
 use super::wire::{AuditBody, AuditEvent, AuditRequest};
@@ -17,12 +13,8 @@ use crate::app::App;
 use crate::http::input::{Parameters, PathNames, read_body};
 use crate::http::problem::{Problem, Refused, RefusedBody};
 use crate::http::refusal::Refusal;
-use crate::http::{cursor, json as read, refused};
+use crate::http::{audited, json as read, refused};
 use crate::signin::{BasicPermit, Operator, Read};
-
-const MAX_PAGE: u64 = 1000;
-/// The kind of cursor.
-const CURSOR: char = 'a';
 
 /// What one report tells: of a filegroup, or of a file of it, by identifier.
 type AuditAnswer = BTreeMap<String, Vec<BTreeMap<String, Vec<AuditEvent>>>>;
@@ -96,42 +88,11 @@ async fn report(
     parameters: &Parameters,
     path: Option<&str>,
 ) -> Result<(HeaderMap, Json<AuditAnswer>), Refusal> {
-    let limit = parameters.integer("limit", 1..=MAX_PAGE)?.unwrap_or(MAX_PAGE);
-    let contract_id = permit.caller.account(Role::Read).ok_or_else(|| refused::no_account(Role::Read))?.to_owned();
-    let after = parameters.one("cursor")?.map(|given| behind(&contract_id, given)).transpose()?;
-    let is_first = after.is_none();
-    let object_id = names.get("filegroupId").to_owned();
-    let query = AuditQuery {
-        contract_id,
-        object_id: object_id.clone(),
-        path: path.map(str::to_owned),
-        after,
-        limit: u32::try_from(limit).unwrap_or(u32::MAX),
-    };
-    let records = app.intake().audit_list(&permit.caller, &query).await.map_err(refused::audit)?;
-    if records.is_empty() && is_first {
-        return Err(Refusal::not_found("nothing is known of such a filegroup or file"));
-    }
-    let mut headers = HeaderMap::new();
-    if let Some(last) = records.last().filter(|_| records.len() as u64 == limit) {
-        let place = format!("{}z{}", last.chained.entry.at.0, last.chained.number);
-        let link = cursor::next_link(parameters, &cursor::write(CURSOR, &place));
-        if let Ok(link) = link.parse() {
-            headers.insert(LINK, link);
-        }
-    }
+    let filegroup = names.get("filegroupId");
+    let (headers, records) = audited::page(app, permit, parameters, filegroup, path).await?;
     let events = records.iter().map(mapping::event).collect();
-    let about = BTreeMap::from([(path.unwrap_or(&object_id).to_owned(), events)]);
-    Ok((headers, Json(BTreeMap::from([(object_id, vec![about])]))))
-}
-
-/// The place behind the entry that a cursor names: its time and its number.
-fn behind(contract_id: &str, given: &str) -> Result<AuditCursor, Refusal> {
-    let place = cursor::read(CURSOR, given)?;
-    let numbers = place.split_once('z').and_then(|(at, number)| Some((at.parse().ok()?, number.parse().ok()?)));
-    let (at, number) =
-        numbers.ok_or_else(|| Refusal::bad_request("the parameter `cursor` is not one that a list gave"))?;
-    Ok(AuditCursor { at: Timestamp(at), contract_id: contract_id.to_owned(), number })
+    let about = BTreeMap::from([(path.unwrap_or(filegroup).to_owned(), events)]);
+    Ok((headers, Json(BTreeMap::from([(filegroup.to_owned(), vec![about])]))))
 }
 
 /// Add events to the audit log

@@ -56,7 +56,7 @@ pub(super) async fn filegroup_list(
     match (limit, next) {
         (None, Some(_)) => Ok(json(told(async move |writer| all(writer, intake, caller, page).await))),
         (Some(_), Some(last)) => {
-            let link = cursor::next_link(&parameters, &cursor::write_name(CURSOR, &last));
+            let link = cursor::next_link(&parameters, &cursor::write(CURSOR, &last));
             let mut response = axum::Json(page).into_response();
             if let Ok(link) = HeaderValue::from_str(&link) {
                 response.headers_mut().insert(LINK, link);

@@ -21,7 +21,6 @@ use super::wire::{
     DepositStatus, DepositedFilegroup, NamedFile, RestoreAnswer, RestoreStatus, Selected, SelectionRequest, ToldFile,
 };
 use crate::http::checksum;
-use crate::http::input::Parameters;
 use crate::http::refusal::{Part, Refusal};
 use crate::http::refused;
 
@@ -59,24 +58,6 @@ pub(super) fn selections(request: SelectionRequest) -> Result<Vec<Selection>, Re
         selections.push(Selection { object_id, version: selected.version, files });
     }
     if parts.is_empty() { Ok(selections) } else { Err(refused::unprocessable("CHECKSUM", parts)) }
-}
-
-/// The state that the parameter `status` names, with or without what it begins with; `known` are the words.
-pub(super) fn asked_status<T: Copy>(
-    parameters: &Parameters,
-    prefix: &str,
-    known: &[(&str, T)],
-) -> Result<Option<T>, Refusal> {
-    let Some(given) = parameters.one("status")? else { return Ok(None) };
-    let word = given.strip_prefix(prefix).unwrap_or(given);
-    match known.iter().find(|(name, _)| *name == word) {
-        Some((_, state)) => Ok(Some(*state)),
-        None => {
-            let words: Vec<String> = known.iter().map(|(name, _)| format!("{prefix}{name}")).collect();
-            let message = format!("the parameter `status` must be one of {}, not {given:?}", words.join(", "));
-            Err(Refusal::bad_request(message))
-        }
-    }
 }
 
 /// What the states of restores begin with.
@@ -335,11 +316,10 @@ pub(super) fn deletions(request: SelectionRequest) -> Result<(Algorithm, Vec<Del
         let Selected { version, files } = selected.unwrap_or_default();
         let mut read = Vec::new();
         for (path, file) in files.iter().flat_map(|files| &files.0) {
-            let none = NamedFile::default();
-            let mut given = texts(file.as_ref().unwrap_or(&none));
+            let mut given = file.as_ref().map(texts).unwrap_or_default();
+            let named = !given.is_empty();
             // One type serves for all of a request.
             given.retain(|(algorithm, _)| *chosen.get_or_insert(*algorithm) == *algorithm);
-            let named = !texts(file.as_ref().unwrap_or(&none)).is_empty();
             if named && given.is_empty() {
                 let message = "all checksums of a request must be of one type".to_owned();
                 parts.push(Part { filegroup: filegroup.clone(), file: Some(path.clone()), message });

@@ -92,7 +92,7 @@ pub(super) async fn restore_list(
     permit: BasicPermit<Read>,
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
-    let state = mapping::asked_status(&parameters, RESTORE, &RESTORE_STATES)?;
+    let state = parameters.state(RESTORE, &RESTORE_STATES)?;
     let limit = parameters.integer("limit", 1..=MAX_PAGE)?;
     let before = parameters.one("cursor")?.map(|given| cursor::read(CURSOR, given)).transpose()?;
     let (intake, caller) = (app.intake().clone(), permit.caller);
