@@ -19,8 +19,8 @@ use crate::db::steps::{HeldStep, StepCount};
 use crate::db::submissions::{Submission, SubmissionFilter};
 use crate::db::webhooks::Webhook;
 use crate::db::{
-    DatabaseError, area_files, client_keys, contracts, events, mails, notices, packages, recalls, steps, submissions,
-    webhooks,
+    DatabaseError, area_files, client_keys, contracts, events, mails, notices, packages, recalls, sessions, steps,
+    submissions, webhooks,
 };
 use crate::egress::{Allowed, Refusal};
 use crate::gateway::{self, Gateway, GatewayError, GatewayRegistration};
@@ -195,23 +195,27 @@ impl Administration {
         Ok(contracts::client_list(&self.installation.database).await?)
     }
 
-    /// Gives a client a new secret; the old one stops working at once.
+    /// Gives a client a new secret; the old one stops working at once, and its sessions end.
     pub async fn client_secret_replace(&self, id: &str) -> Result<Secret> {
         let (secret, hash) = new_hashed_secret().await?;
         let mut transaction = self.installation.database.begin().await?;
         if !contracts::client_secret_replace(&mut transaction, id, &hash).await? {
             return Err(unknown(CLIENT, id));
         }
+        sessions::remove_all(&mut transaction, id, None).await?;
         transaction.commit().await?;
         Ok(secret)
     }
 
-    /// Lets a client sign in, or not any more.
+    /// Lets a client sign in, or not any more: then its sessions end.
     pub async fn client_enable(&self, id: &str, enabled: bool) -> Result<()> {
         let disabled = (!enabled).then(|| self.installation.clock.now());
         let mut transaction = self.installation.database.begin().await?;
         if !contracts::client_disable(&mut transaction, id, disabled).await? {
             return Err(unknown(CLIENT, id));
+        }
+        if !enabled {
+            sessions::remove_all(&mut transaction, id, None).await?;
         }
         Ok(transaction.commit().await?)
     }

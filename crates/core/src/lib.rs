@@ -44,6 +44,7 @@ pub mod register;
 pub mod scrub;
 pub mod secret;
 pub mod selection;
+pub mod sessions;
 pub mod settings;
 pub mod share;
 mod steps;

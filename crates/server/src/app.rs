@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use axum::{Extension, Router};
 use dipper_core::intake::Intake;
+use dipper_core::sessions::Sessions;
 use tokio::sync::Semaphore;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::Settings;
+use crate::console;
 use crate::dialect::{bridge, dns, dps, otm};
 use crate::fetches::Fetches;
 use crate::http::https::HttpsOnly;
@@ -30,6 +32,8 @@ pub struct Parts {
     pub intake: Intake,
     /// Checks the secrets of the clients that are stored here.
     pub passwords: Arc<Passwords>,
+    /// Who is signed in to the console.
+    pub sessions: Sessions,
 }
 
 /// A server, cheap to clone.
@@ -43,6 +47,7 @@ struct Inner {
     issuer: Option<Arc<Issuer>>,
     downloads: Arc<Semaphore>,
     fetches: Arc<Fetches>,
+    console_base: Arc<str>,
 }
 
 impl FromRef<App> for crate::signin::Gate {
@@ -83,7 +88,9 @@ impl App {
         let verifier = Arc::new(TokenVerifier::new(expectations, source));
         let gate = crate::signin::Gate { verifier, limit: Arc::new(limit) };
         let downloads = Arc::new(Semaphore::new(settings.delivery.max_concurrent_downloads));
-        Ok(App(Arc::new(Inner { settings, parts, gate, issuer, downloads, fetches: Arc::default() })))
+        let console_base = settings.console.base_path.as_str().into();
+        let fetches = Arc::default();
+        Ok(App(Arc::new(Inner { settings, parts, gate, issuer, downloads, fetches, console_base })))
     }
 
     /// The settings.
@@ -99,6 +106,16 @@ impl App {
     /// Checks the secrets of the clients that are stored here.
     pub fn passwords(&self) -> &Arc<Passwords> {
         &self.0.parts.passwords
+    }
+
+    /// Who is signed in to the console.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.0.parts.sessions
+    }
+
+    /// Where the console is found.
+    pub(crate) fn console_base(&self) -> &Arc<str> {
+        &self.0.console_base
     }
 
     /// The door to the core.
@@ -143,7 +160,11 @@ impl App {
             router = router.nest(base_path, otm::router().layer(Extension(limit)));
             router = router.nest(&format!("{base_path}/"), otm::base());
         }
-        let (router, mut document) = router.split_for_parts();
+        let (mut router, mut document) = router.split_for_parts();
+        if let Some(base_path) = self.0.settings.console.base_path() {
+            router = router.nest(base_path, console::routes::router(self));
+            router = router.merge(console::routes::slash(base_path));
+        }
         openapi::name_plainly(&mut document);
         (router.with_state(self.clone()), document)
     }
@@ -163,6 +184,11 @@ impl App {
         }
         for base_path in [settings.bridge.base_path(), settings.bridge.otm_base_path()].into_iter().flatten() {
             shapes.push((base_path.to_owned(), problem::PROBLEM));
+            uncounted.extend([base_path.to_owned(), format!("{base_path}/")]);
+            encrypted.push(base_path.to_owned());
+        }
+        if let Some(base_path) = settings.console.base_path() {
+            shapes.push((base_path.to_owned(), console::SHAPE));
             uncounted.extend([base_path.to_owned(), format!("{base_path}/")]);
             encrypted.push(base_path.to_owned());
         }

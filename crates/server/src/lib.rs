@@ -7,8 +7,11 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+mod console;
 pub mod dialect;
 mod fetches;
+#[allow(dead_code, reason = "pages that come use the rest")]
+mod format;
 pub mod http;
 pub mod log;
 pub mod mail;

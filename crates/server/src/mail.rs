@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use dipper_core::language::Language;
 use dipper_core::mail::{DamageFacts, MailFacts, MailRenderer, MailText};
-use dipper_core::time::Timestamp;
+
+use crate::format::{bytes, date};
 
 /// What is told of how a package is fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,7 +38,7 @@ impl MailRenderer for Words {
         rows.push((phrases.identifier, facts.package.identifier.clone()));
         rows.extend(facts.package.urn.clone().map(|urn| ("URN", urn)));
         rows.push((phrases.file, file.name.clone()));
-        rows.push((phrases.size, size(file.size_bytes, facts.language)));
+        rows.push((phrases.size, bytes(file.size_bytes, facts.language)));
         let mut ways = Vec::new();
         ways.extend(self.ways.sftp.as_ref().map(|server| ("SFTP", format!("{server}, outgoing/{}", file.name))));
         ways.extend(self.ways.https.as_ref().map(|base| ("HTTPS", format!("{base}/{}", file.name))));
@@ -152,62 +153,4 @@ fn table(rows: &[(&str, String)]) -> String {
         let _ = writeln!(text, "  {word}:{}  {value}", " ".repeat(width - word.chars().count()));
         text
     })
-}
-
-/// A number of bytes with the separators of the language: all digits, for those who compare.
-fn size(bytes: u64, language: Language) -> String {
-    let separator = match language {
-        Language::English => ',',
-        Language::German => '.',
-        // A space that no line is broken at.
-        Language::Norwegian => '\u{a0}',
-    };
-    let digits = bytes.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(separator);
-        }
-        text.push(digit);
-    }
-    let unit = if language == Language::English {
-        "bytes"
-    } else if language == Language::German {
-        "Bytes"
-    } else {
-        "byte"
-    };
-    format!("{text} {unit}")
-}
-
-fn date(time: Timestamp, language: Language) -> String {
-    let time = time.to_datetime();
-    let (day, month, year) = (time.day(), time.month(), time.year());
-    let clock = format!("{:02}:{:02}", time.hour(), time.minute());
-    match language {
-        Language::English => format!("{day} {month} {year} at {clock} UTC"),
-        Language::German => format!("{day:02}.{:02}.{year} um {clock} Uhr (UTC)", u8::from(month)),
-        Language::Norwegian => format!("{day:02}.{:02}.{year} kl. {clock} (UTC)", u8::from(month)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_and_dates_are_written_as_the_language_has_them() {
-        let table = [
-            (Language::English, "1,234,567 bytes", "22 November 2026 at 03:05 UTC"),
-            (Language::German, "1.234.567 Bytes", "22.11.2026 um 03:05 Uhr (UTC)"),
-            (Language::Norwegian, "1\u{a0}234\u{a0}567 byte", "22.11.2026 kl. 03:05 (UTC)"),
-        ];
-        let time = Timestamp::from(time::macros::datetime!(2026-11-22 03:05:59 UTC));
-        for (language, bytes, day) in table {
-            assert_eq!(size(1_234_567, language), bytes);
-            assert_eq!(date(time, language), day);
-        }
-        assert_eq!(size(999, Language::English), "999 bytes");
-        assert_eq!(size(1000, Language::English), "1,000 bytes");
-    }
 }

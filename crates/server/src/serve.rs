@@ -8,6 +8,7 @@ use anyhow::Context;
 use dipper_core::clients::Clients;
 use dipper_core::installation::Installation;
 use dipper_core::intake::Intake;
+use dipper_core::sessions::Sessions;
 use dipper_core::time::Clock;
 use dipper_core::wake;
 use dipper_core::worker::Worker;
@@ -79,9 +80,12 @@ impl Server {
         let metrics = Metrics::bind(settings.metrics.address()).await?;
         let sftp = Sftp::bind(&settings).await?;
         let Background { installation, senders, links } = Background::open(&settings, base, clock).await?;
-        let passwords = Arc::new(Passwords::new(Clients::new(installation.database.clone())?)?);
+        let clients = Clients::new(installation.database.clone())?;
+        let passwords = Arc::new(Passwords::new(clients.clone())?);
+        let lifetimes = settings.console.lifetimes();
+        let sessions = Sessions::new(installation.database.clone(), clients, installation.clock.clone(), lifetimes);
         let intake = Intake::new(installation.clone(), links);
-        let app = App::new(settings, Parts { public_url, intake, passwords })?;
+        let app = App::new(settings, Parts { public_url, intake, passwords, sessions })?;
         Ok(Server { listener, tls, redirecting, app, senders, installation, metrics, sftp })
     }
 

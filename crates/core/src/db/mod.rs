@@ -13,8 +13,8 @@
 //! So that no two transactions wait for each other, rows are locked in this order, and rows of one table in the order
 //! of their keys (packages: of their locations):
 //!
-//! shares, contracts, legal holds, clients, client keys, orders, excerpts, deletions, steps, packages, identifiers, ingests,
-//! deliveries, restores, recalls, area files, submissions, deposits, gateways, webhooks, notices, mails, audit heads
+//! shares, contracts, legal holds, clients, client keys, sessions, orders, excerpts, deletions, steps, packages, identifiers,
+//! ingests, deliveries, restores, recalls, area files, submissions, deposits, gateways, webhooks, notices, mails, audit heads
 //!
 //! Entries of the audit log are written by [`Transaction::commit`], after everything else, so that nobody who wants to
 //! append to a chain holds it while he waits for another lock.
@@ -52,6 +52,7 @@ mod postgres;
 pub mod recalls;
 pub mod restores;
 mod schema;
+pub mod sessions;
 mod sqlite;
 mod statement;
 pub mod steps;

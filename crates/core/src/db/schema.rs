@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 17] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 18] = [
     (
         1,
         "catalogue",
@@ -105,6 +105,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 17] = [
         "deletions",
         include_str!("../../migrations/sqlite/0016_deletions.sql"),
         include_str!("../../migrations/postgres/0016_deletions.sql"),
+    ),
+    (
+        17,
+        "sessions",
+        include_str!("../../migrations/sqlite/0017_sessions.sql"),
+        include_str!("../../migrations/postgres/0017_sessions.sql"),
     ),
     (
         19,

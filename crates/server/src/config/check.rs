@@ -208,6 +208,7 @@ impl Settings {
         found.range("area.settle_seconds", area.settle_seconds, 0, 24 * 3600);
         found.range("deletion.grace_days", self.deletion.grace_days.into(), 0, 3660);
         self.bridge.check(found);
+        self.console.check(found);
     }
 
     fn check_names(&self, found: &mut Found) {
@@ -216,6 +217,7 @@ impl Settings {
             ("dns.base_path", self.dns.base_path()),
             ("bridge.base_path", self.bridge.base_path()),
             ("bridge.otm_base_path", self.bridge.otm_base_path()),
+            ("console.base_path", self.console.base_path()),
         ];
         let bases = bases.into_iter().filter_map(|(key, base)| Some((key, base?)));
         let mut others =

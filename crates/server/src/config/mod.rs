@@ -5,6 +5,7 @@
 mod bridge;
 mod bucket;
 mod check;
+mod console;
 mod core;
 mod layers;
 mod mail;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 
 pub use bridge::BridgeSettings;
 pub use bucket::S3Settings;
+pub use console::ConsoleSettings;
 pub use layers::Sources;
 pub use mail::MailSettings;
 pub use sftp::SftpSettings;
@@ -73,6 +75,8 @@ pub struct Settings {
     pub dns: DnsSettings,
     /// The Bridge API, in both of its texts.
     pub bridge: BridgeSettings,
+    /// The console.
+    pub console: ConsoleSettings,
     /// Who issues the tokens that are accepted.
     pub issuer: IssuerSettings,
     /// Outgoing calls.

@@ -204,7 +204,7 @@ pub async fn shape_refusals(State(shapes): State<Shapes>, request: Request, next
     let status = response.status();
     let refusal = match response.extensions().get::<Refusal>() {
         Some(refusal) => refusal.clone(),
-        None if (status.is_client_error() || status.is_server_error()) && !is_json(&response) => foreign(status),
+        None if (status.is_client_error() || status.is_server_error()) && !is_shaped(&response) => foreign(status),
         None => return response,
     };
     let body = (shape.body)(&refusal);
@@ -214,9 +214,10 @@ pub async fn shape_refusals(State(shapes): State<Shapes>, request: Request, next
     response
 }
 
-fn is_json(response: &Response) -> bool {
+/// Whether an error has its shape already: the web framework, which has none, writes plain text.
+fn is_shaped(response: &Response) -> bool {
     let value = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    value.is_some_and(|value| value.contains("json"))
+    value.is_some_and(|value| value.contains("json") || value.starts_with("text/html"))
 }
 
 fn foreign(status: StatusCode) -> Refusal {

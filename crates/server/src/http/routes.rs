@@ -2,6 +2,7 @@
 
 use dipper_core::Role;
 
+use crate::console;
 use crate::dialect::{bridge, dns, dps, otm};
 
 /// What a request must bring to be heard.
@@ -15,6 +16,11 @@ pub enum Need {
     SignedLink,
     /// The name and secret of a client with this role on some contract. The core checks the role on the contract at hand.
     Basic(Role),
+    /// A session of the console, with this role on some contract if one is named. The core checks the role on the contract
+    /// at hand. What changes something also takes a form of that session.
+    Session(Option<Role>),
+    /// A form that was made for the browser that sends it.
+    Form,
     /// A token with this role on some contract. The core checks the role on the contract at hand.
     Token(Role),
 }
@@ -54,6 +60,8 @@ pub struct Bases<'a> {
     pub bridge: Option<&'a str>,
     /// The Bridge API as it was published.
     pub otm: Option<&'a str>,
+    /// The console.
+    pub console: Option<&'a str>,
 }
 
 /// Every route of a server with these base paths.
@@ -73,6 +81,7 @@ pub fn table(bases: Bases<'_>) -> Vec<Route> {
         below(bases.dns, &dns::RIGHTS),
         below(bases.bridge, &bridge::RIGHTS),
         below(bases.otm, &otm::RIGHTS),
+        below(bases.console, &console::routes::rights()),
     ];
     contracts.into_iter().flatten().collect()
 }

@@ -44,7 +44,7 @@ where
             (Ok(_), None) => Err(Refusal::internal()),
             (Err(refusal), _) => Err(refusal),
         };
-        let caller = permit::admit(&Gate::from_ref(state), peer, signed_in, R::ROLE, forbidden)?;
+        let caller = permit::admit(&Gate::from_ref(state), peer, signed_in, Some(R::ROLE), forbidden)?;
         Ok(BasicPermit { caller, right: PhantomData })
     }
 }

@@ -18,5 +18,6 @@ pub use basic::BasicPermit;
 pub use jwks::RemoteKeys;
 pub use keys::{KeySet, SelectError};
 pub use permit::{Gate, Operator, Permit, Read, Right, Write};
+pub(crate) use permit::{admit, peer};
 pub use throttle::Throttle;
 pub use verifier::{Expectations, KeySource, TokenError, TokenVerifier, now_seconds};

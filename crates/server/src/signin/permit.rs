@@ -73,17 +73,17 @@ where
             Ok(token) => gate.verifier.verify(token).await.map_err(|error| refuse(&error)),
             Err(refusal) => Err(refusal),
         };
-        let caller = admit(&gate, peer(parts), signed_in, R::ROLE, forbidden)?;
+        let caller = admit(&gate, peer(parts), signed_in, Some(R::ROLE), forbidden)?;
         Ok(Permit { caller, right: PhantomData })
     }
 }
 
-/// Counts the request, and lets it pass if its sender has signed in and holds the role somewhere.
-pub(super) fn admit(
+/// Counts the request, and lets it pass if its sender has signed in and holds the role somewhere, where it takes one.
+pub(crate) fn admit(
     gate: &Gate,
     peer: Option<IpAddr>,
     signed_in: Result<Caller, Refusal>,
-    role: Role,
+    role: Option<Role>,
     forbidden: fn(Role) -> Refusal,
 ) -> Result<Caller, Refusal> {
     let caller = match signed_in {
@@ -97,15 +97,17 @@ pub(super) fn admit(
         }
     };
     gate.limit.count(&Counted::Client(caller.client_id.clone()))?;
-    if !caller.grants.has_anywhere(role) {
-        tracing::info!(client_id = caller.client_id, "the client holds no role for this");
-        return Err(forbidden(role));
+    match role {
+        Some(role) if !caller.grants.has_anywhere(role) => {
+            tracing::info!(client_id = caller.client_id, "the client holds no role for this");
+            Err(forbidden(role))
+        }
+        _ => Ok(caller),
     }
-    Ok(caller)
 }
 
 /// The address of whoever sent the request.
-pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
+pub(crate) fn peer(parts: &Parts) -> Option<IpAddr> {
     parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.0.ip())
 }
 

@@ -35,6 +35,8 @@ mod cli_fetch;
 mod cli_remote;
 mod cli_support;
 mod cold;
+mod console;
+mod console_support;
 mod contractor_day;
 mod crash;
 mod dashboards;
@@ -100,6 +102,8 @@ mod on_postgres {
     mod cli_fetch;
     mod cli_remote;
     mod cli_support;
+    mod console;
+    mod console_support;
     mod crash;
     mod dns;
     mod dns_https;

@@ -1,0 +1,21 @@
+//! The console: pages for the people of contracts and for operators, made here and usable without a script.
+//!
+//! `visit.rs` says who comes and with which right, `frame.rs` what stands around every page, `words.rs` in which language.
+//! `routes.rs` is the one list of pages. A page is a file with its handlers, a template in `templates/console/`, and texts in
+//! `locales/`. Whatever changes something is a form that is posted ([`visit::Act`]) and answered with the way to a page.
+
+mod assets;
+mod cookies;
+#[allow(dead_code, reason = "pages that come use the rest")]
+mod frame;
+mod preferences;
+mod refusals;
+pub(crate) mod routes;
+mod sessions;
+mod sign_in;
+#[allow(dead_code, reason = "pages that come use the rest")]
+mod visit;
+#[allow(dead_code, reason = "pages that come use the rest")]
+mod words;
+
+pub(crate) use refusals::SHAPE;

@@ -1,0 +1,75 @@
+//! The list of pages, with what each takes. A test walks it without and with the wrong rights.
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::middleware;
+use axum::response::Redirect;
+use axum::routing::{get, post};
+use dipper_core::Role;
+
+use super::{assets, preferences, refusals, sessions, sign_in};
+use crate::app::App;
+use crate::http::routes::Need;
+
+/// Pages, and what they take.
+pub(crate) struct Pages {
+    router: Router<App>,
+    rights: Vec<(&'static str, &'static str, Need)>,
+}
+
+impl Pages {
+    fn get<H: Handler<T, App>, T: 'static>(mut self, path: &'static str, need: Need, handler: H) -> Pages {
+        self.rights.push(("GET", path.trim_end_matches('/'), need));
+        self.router = self.router.route(path, get(handler));
+        self
+    }
+
+    fn post<H: Handler<T, App>, T: 'static>(mut self, path: &'static str, need: Need, handler: H) -> Pages {
+        self.rights.push(("POST", path, need));
+        self.router = self.router.route(path, post(handler));
+        self
+    }
+}
+
+/// Everybody who has signed in.
+const SIGNED_IN: Need = Need::Session(None);
+/// Whoever may see packages of some contract.
+#[allow(dead_code, reason = "pages that come use it")]
+const READ: Need = Need::Session(Some(Role::Read));
+/// Whoever runs some contract.
+#[allow(dead_code, reason = "pages that come use it")]
+const OPERATOR: Need = Need::Session(Some(Role::Operator));
+
+fn pages() -> Pages {
+    let pages = Pages { router: Router::new(), rights: Vec::new() };
+    pages
+        .get("/assets/{edition}/{name}", Need::Nothing, assets::asset)
+        .get("/", SIGNED_IN, sign_in::home)
+        .get("/sign-in", Need::Nothing, sign_in::form)
+        .post("/sign-in", Need::Form, sign_in::sign_in)
+        .post("/sign-out", SIGNED_IN, sign_in::sign_out)
+        .post("/preferences", Need::Nothing, preferences::choose)
+        .get("/sessions", SIGNED_IN, sessions::list)
+        .post("/sessions/end-others", SIGNED_IN, sessions::end_others)
+        .post("/sessions/{sessionId}/end", SIGNED_IN, sessions::end)
+}
+
+/// What each page takes, with its path below the console's.
+pub(crate) fn rights() -> Vec<(&'static str, &'static str, Need)> {
+    pages().rights
+}
+
+/// The way to the console for those who add a slash to its address.
+pub(crate) fn slash(base_path: &str) -> Router<App> {
+    let there = Redirect::permanent(base_path);
+    Router::new().route(&format!("{base_path}/"), get(async move || there))
+}
+
+/// The pages.
+pub(crate) fn router(app: &App) -> Router<App> {
+    pages()
+        .router
+        .fallback(refusals::nothing_here)
+        .method_not_allowed_fallback(refusals::not_possible)
+        .layer(middleware::from_fn_with_state(app.clone(), refusals::show))
+}

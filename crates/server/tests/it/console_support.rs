@@ -1,0 +1,118 @@
+//! Somebody with a browser, as far as HTTP goes: cookies are kept, forms carry what their page gave them, and no redirect is
+//! followed unasked.
+
+use std::collections::BTreeMap;
+
+use dipper_core::Role;
+use dipper_core::secret::Secret;
+use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
+use reqwest::{Method, RequestBuilder, redirect};
+
+use super::support::Server;
+
+/// Where the console is found.
+pub(crate) const CONSOLE: &str = "/console";
+
+/// Somebody with a browser.
+pub(crate) struct Browser {
+    base: String,
+    http: reqwest::Client,
+    pub(crate) cookies: BTreeMap<String, String>,
+    /// What the browser sends as `Accept-Language`.
+    pub(crate) languages: &'static str,
+    /// What the last page gave its forms.
+    pub(crate) csrf: String,
+}
+
+/// What came back.
+pub(crate) struct Page {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Page {
+    /// Where it leads.
+    pub(crate) fn location(&self) -> &str {
+        self.headers.get(LOCATION).map(|value| value.to_str().expect("text")).unwrap_or_default()
+    }
+
+    /// Fails unless the page was shown and holds the text.
+    #[track_caller]
+    pub(crate) fn shows(&self, text: &str) -> &Page {
+        assert!(self.status == 200 && self.text.contains(text), "no {text:?} in {} {}", self.status, self.text);
+        self
+    }
+}
+
+impl Browser {
+    /// Somebody who has not signed in.
+    pub(crate) fn new(server: &Server) -> Browser {
+        let http = reqwest::Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
+        let (cookies, languages, csrf) = (BTreeMap::new(), "en", String::new());
+        let base = format!("http://{}", server.serving.addr);
+        Browser { base, http, cookies, languages, csrf }
+    }
+
+    /// A new client with these roles, signed in.
+    pub(crate) async fn client(server: &Server, id: &str, grants: &[(&str, Role)]) -> Browser {
+        let secret = server.client(id, grants).await;
+        let mut browser = Browser::new(server);
+        let page = browser.sign_in(id, &secret).await;
+        assert_eq!((page.status, page.location()), (303, CONSOLE), "{}", page.text);
+        browser
+    }
+
+    /// Fills in the form to sign in.
+    pub(crate) async fn sign_in(&mut self, id: &str, secret: &Secret) -> Page {
+        self.get("/sign-in").await;
+        self.post("/sign-in", &[("name", id), ("secret", secret.reveal())]).await
+    }
+
+    /// Asks for a page; the path is one below the console's, with or without that.
+    pub(crate) async fn get(&mut self, path: &str) -> Page {
+        let request = self.request(Method::GET, path);
+        self.send(request).await
+    }
+
+    /// Sends a form with what the last page gave it.
+    pub(crate) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
+        let csrf = self.csrf.clone();
+        let mut fields = fields.to_vec();
+        fields.push(("csrf", &csrf));
+        self.post_bare(path, &fields).await
+    }
+
+    /// Sends a form with these fields and no other.
+    pub(crate) async fn post_bare(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
+        let request = self.request(Method::POST, path).form(fields);
+        self.send(request).await
+    }
+
+    /// A request with all cookies.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let below = if path.starts_with(CONSOLE) || path.starts_with("/deliveries") { "" } else { CONSOLE };
+        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let request = self.http.request(method, format!("{}{below}{path}", self.base));
+        request.header("accept-language", self.languages).header("cookie", cookies.join("; "))
+    }
+
+    pub(crate) async fn send(&mut self, request: RequestBuilder) -> Page {
+        let answer = request.send().await.expect("sent");
+        for line in answer.headers().get_all(SET_COOKIE) {
+            let line = line.to_str().expect("text");
+            let (name, value) = line.split(';').next().and_then(|pair| pair.split_once('=')).expect("a pair");
+            if line.contains("Max-Age=0") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let text = answer.text().await.expect("text");
+        if let Some(csrf) = text.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()) {
+            csrf.clone_into(&mut self.csrf);
+        }
+        Page { status, headers, text }
+    }
+}
