@@ -421,7 +421,7 @@ impl Administration {
 
     /// The recalls from cold storage that orders wait for, at most `limit`, those that were asked for first at the top.
     pub async fn recall_under_way(&self, limit: u32) -> Result<Vec<RecallUnderWay>> {
-        Ok(recalls::under_way(&self.installation.database, limit).await?)
+        Ok(recalls::under_way(&self.installation.database, None, limit).await?)
     }
 
     async fn client_check(&self, id: &str) -> Result<()> {

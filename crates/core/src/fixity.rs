@@ -6,6 +6,7 @@ use dipper_archive::ocfl::{self, StorageRoot};
 use crate::audit::{self, AuditEntry, AuditFile, AuditKind};
 use crate::db::events::Event;
 use crate::db::packages::{Package, PackageState};
+use crate::db::tallies::{self, Tally};
 use crate::db::{DatabaseError, Transaction, events, mails, packages};
 use crate::installation::Installation;
 use crate::meter;
@@ -35,6 +36,11 @@ pub struct Check {
 }
 
 impl Check {
+    /// How much was read, for the tallies: packages that were read whole, and bytes.
+    fn amount(&self) -> (u64, u64) {
+        (u64::from(self.whole), self.size_bytes)
+    }
+
     fn entry(&self, package: &Package, now: Timestamp) -> AuditEntry {
         let entry = AuditEntry {
             version: self.version,
@@ -99,6 +105,9 @@ pub async fn failure(
         };
         let files = check.map(|check| check.damaged.clone()).unwrap_or_default();
         audit::record(transaction, AuditEntry { success: false, detail, files, ..entry });
+        let (checked_packages, checked_bytes) = check.map_or((0, 0), Check::amount);
+        let tally = Tally { checked_packages, checked_bytes, failures: 1, ..Tally::default() };
+        tallies::record(transaction, &package.contract_id, now, tally);
         if let Some(check) = check.filter(|check| check.whole) {
             packages::checked_set(transaction, package_id, check.size_bytes, check.cold_files, now).await?;
         }
@@ -121,6 +130,9 @@ pub async fn success(
             entry.detail.push_str(&format!("; {} more files in an archive class were not read", check.cold_files));
         }
         audit::record(transaction, entry);
+        let (checked_packages, checked_bytes) = check.amount();
+        let tally = Tally { checked_packages, checked_bytes, ..Tally::default() };
+        tallies::record(transaction, &package.contract_id, now, tally);
         if is_whole && check.structure && matches!(package.state, PackageState::Damaged | PackageState::Missing) {
             packages::state_set(transaction, package_id, PackageState::Preserved, None, now).await?;
             let was = package.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();

@@ -249,6 +249,17 @@ impl Installation {
         self.bells.incoming.ring();
     }
 
+    /// Tells whoever reads packages again that one is to be read now: in this process at once, in others soon, where the
+    /// database can tell them.
+    pub fn wake_scrubber(&self) {
+        self.bells.checks.ring();
+    }
+
+    /// Waits until a package is to be read at once, but not longer than that.
+    pub(crate) async fn check_asked_for(&self, longest: Duration) {
+        self.bells.checks.wait(longest).await;
+    }
+
     /// Tells the sweepers of this process that something may be cleared away.
     pub fn wake_sweeper(&self) {
         self.sweep_due.notify_one();

@@ -1,5 +1,5 @@
 //! The one door: what contracts, console and command line can ask for, with the checks that hold for all of them. Finding
-//! packages by their names is in `intake/lookup.rs`, deposits in `intake/deposit.rs`, the audit log in `intake/audit.rs`,
+//! packages by their names is in `intake/lookup.rs` and `intake/search.rs`, deposits in `intake/deposit.rs`, the audit log in `intake/audit.rs`,
 //! what of a package can be asked for in `intake/portion.rs`, delivery into areas in `intake/retrieval.rs`, what lies there in `intake/outgoing.rs`, files that are handed back one
 //! by one in `intake/restore.rs`.
 
@@ -15,6 +15,7 @@ mod outgoing;
 mod portion;
 mod restore;
 mod retrieval;
+mod search;
 
 use std::collections::HashMap;
 use std::io;

@@ -37,6 +37,7 @@ mod named;
 pub mod naming;
 pub mod notify;
 pub mod order;
+pub mod oversight;
 pub mod progress;
 mod pull;
 pub mod recovery;

@@ -2,7 +2,7 @@
 //! so an ingest that is begun again after a crash goes on with the same ones; the storage root is what keeps them.
 
 use crate::db::identifiers::{self, Names};
-use crate::db::{self, Database, DatabaseError, packages};
+use crate::db::{self, Database, DatabaseError, package_names, packages};
 use crate::identifier;
 use crate::installation::Installation;
 use crate::register;
@@ -111,6 +111,7 @@ pub(crate) async fn name_older(database: &Database, node: &str) -> Result<(), Da
         for (ocfl_id, created) in unnamed {
             let identifier = register::derived_identifier(&ocfl_id, node, created);
             identifiers::settle(&mut transaction, &ocfl_id, &Names { identifier, urn: None }, false).await?;
+            package_names::put_of_object(&mut transaction, &ocfl_id).await?;
         }
         transaction.commit().await?;
     }

@@ -4,6 +4,7 @@ use crate::assembly::Scope;
 use crate::db::events::Event;
 use crate::db::orders::{Channel, Failure, Order, OrderKind};
 use crate::db::steps::StepKind;
+use crate::db::tallies::{self, Tally};
 use crate::db::{
     DatabaseError, Transaction, area_files, deposits, events, excerpts, mails, notices, orders, steps, webhooks,
 };
@@ -107,6 +108,8 @@ pub async fn advance(
     moved.failure = failure;
     if next == OrderState::Delivered {
         moved.delivered = Some(now);
+        let tally = Tally { delivered_orders: 1, delivered_bytes: moved.size_bytes, ..Tally::default() };
+        tallies::record(transaction, &moved.contract_id, now, tally);
     }
     if !orders::update(transaction, &moved, order.state).await? {
         return Err(ProgressError::Overtaken(order.id.clone()));

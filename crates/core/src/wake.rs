@@ -31,6 +31,7 @@ pub(crate) struct Bells {
     pub(crate) notices: Bell,
     pub(crate) incoming: Bell,
     pub(crate) mails: Bell,
+    pub(crate) checks: Bell,
     rung: Arc<Notify>,
     /// Tells the messages of this process from those of others.
     name: String,
@@ -54,6 +55,7 @@ impl Default for Bells {
             notices: bell("notices"),
             incoming: bell("incoming"),
             mails: bell("mails"),
+            checks: bell("checks"),
             rung,
             name: ids::new_id(),
         }
@@ -81,8 +83,8 @@ impl Bell {
 }
 
 impl Bells {
-    fn all(&self) -> [&Bell; 4] {
-        [&self.steps, &self.notices, &self.incoming, &self.mails]
+    fn all(&self) -> [&Bell; 5] {
+        [&self.steps, &self.notices, &self.incoming, &self.mails, &self.checks]
     }
 
     /// Tells other processes what was rung since the last time.

@@ -10,7 +10,7 @@ use tracing::{Instrument as _, error, info, warn};
 
 use crate::db::claims::{self, Claim, Claimed};
 use crate::db::orders::{Failure, FailureCode};
-use crate::db::steps::{Lease, StepEnd, StepKind};
+use crate::db::steps::{Lease, StepEnd, StepKind, WaitsFor};
 use crate::db::{DatabaseError, orders, steps};
 use crate::fixity;
 use crate::hold::Hold;
@@ -101,6 +101,11 @@ impl Worker {
     /// How it is called where it is told who holds which step: host and process. Each slot adds its number.
     pub fn name(&self) -> &str {
         &self.process
+    }
+
+    /// How many steps it works on at a time.
+    pub fn slots(&self) -> u64 {
+        self.installation.settings.worker_count.max(1) as u64
     }
 
     /// Works until it is told to stop. Steps that run then have until `deadline` after that to finish; what is
@@ -239,8 +244,10 @@ impl Worker {
     async fn end(&self, lease: &Lease, failure: StepError) -> Result<(), DatabaseError> {
         let settings = &self.installation.settings;
         let now = self.installation.clock.now();
-        let pause =
-            if matches!(failure, StepError::Unreachable(_)) { settings.deposit.pause } else { settings.store_pause };
+        let (pause, waits_for) = match failure {
+            StepError::Unreachable(_) => (settings.deposit.pause, WaitsFor::Gateway),
+            _ => (settings.store_pause, WaitsFor::Storage),
+        };
         match failure {
             StepError::Lost => {
                 info!("the step was lost to another worker, or its order has ended");
@@ -250,7 +257,7 @@ impl Worker {
             StepError::Away(reason) | StepError::Unreachable(reason) => {
                 let wait = pause;
                 warn!(%reason, wait_seconds = wait.as_secs(), "the step waits for what is away");
-                self.end_step(lease, StepEnd::Postponed(now.plus(wait), reason)).await
+                self.end_step(lease, StepEnd::Postponed(now.plus(wait), waits_for, reason)).await
             }
             StepError::Passing(reason) if lease.attempt < settings.max_attempts => {
                 let wait = backoff(settings.backoff, settings.max_backoff, lease.attempt);

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dipper_core::clients::Clients;
+use dipper_core::db::processes::ProcessKind;
 use dipper_core::installation::Installation;
 use dipper_core::intake::Intake;
+use dipper_core::oversight::presence::Presence;
 use dipper_core::sessions::Sessions;
 use dipper_core::time::Clock;
 use dipper_core::wake;
@@ -103,16 +105,24 @@ impl Server {
     pub fn start(self, shutdown: CancellationToken) -> anyhow::Result<Serving> {
         let deadline = Duration::from_secs(self.app.settings().server.shutdown_seconds);
         let worker = Worker::new(self.installation.clone());
+        let presence = Presence::begin(&self.installation, worker.name(), ProcessKind::Server, worker.slots());
         let beside = work::start(worker, &self.senders, self.app.intake().clone(), deadline, &shutdown);
-        self.listen(shutdown, beside)
+        self.listen(shutdown, presence, beside)
     }
 
     /// Begins to listen, and nothing else: steps and notices are for other processes.
     pub fn start_listening(self, shutdown: CancellationToken) -> anyhow::Result<Serving> {
-        self.listen(shutdown, JoinSet::new())
+        let name = Worker::new(self.installation.clone()).name().to_owned();
+        let presence = Presence::begin(&self.installation, &name, ProcessKind::Server, 0);
+        self.listen(shutdown, presence, JoinSet::new())
     }
 
-    fn listen(self, shutdown: CancellationToken, mut beside: JoinSet<()>) -> anyhow::Result<Serving> {
+    fn listen(
+        self,
+        shutdown: CancellationToken,
+        presence: Presence,
+        mut beside: JoinSet<()>,
+    ) -> anyhow::Result<Serving> {
         let addr = self.listener.local_addr().context("the listener has no address")?;
         let server = &self.app.settings().server;
         let patience = Patience {
@@ -149,7 +159,7 @@ impl Server {
         tracing::info!(%addr, tls, redirect_port, public_url = self.app.public_url(), "listening");
         let task = tokio::spawn(async move {
             listener::run(self.listener, acceptor, router, patience, shutdown).await;
-            work::finish(beside, &self.installation).await;
+            work::finish(beside, presence, &self.installation).await;
         });
         Ok(Serving { addr, tls, redirect_addr, metrics_addr, sftp_addr, task })
     }

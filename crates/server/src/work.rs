@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use dipper_core::area::sweep::AreaSweeper;
+use dipper_core::db::processes::ProcessKind;
 use dipper_core::incoming::Pickup;
 use dipper_core::installation::Installation;
 use dipper_core::intake::Intake;
 use dipper_core::link::Links;
 use dipper_core::mail::Mailer;
 use dipper_core::notify::{NoticeRenderer, Notifier};
+use dipper_core::oversight::presence::Presence;
 use dipper_core::recovery;
 use dipper_core::scrub::Scrubber;
 use dipper_core::store::sweep::Sweeper;
@@ -83,13 +85,14 @@ pub(crate) fn start(
     working
 }
 
-/// Waits until everything has ended, and closes the catalogue.
-pub(crate) async fn finish(mut working: JoinSet<()>, installation: &Installation) {
+/// Waits until everything has ended, takes the process away, and closes the catalogue.
+pub(crate) async fn finish(mut working: JoinSet<()>, presence: Presence, installation: &Installation) {
     while let Some(ended) = working.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a part of the program ended in a panic");
         }
     }
+    presence.end().await;
     // The last connection to close writes the log back into the database file.
     installation.database.close().await;
     tracing::info!("stopped");
@@ -115,6 +118,7 @@ pub async fn work(settings: Settings, shutdown: CancellationToken) -> anyhow::Re
     let Background { installation, senders, links } = Background::open(&settings, base, Clock::system()).await?;
     let worker = Worker::new(installation.clone());
     let name = worker.name().to_owned();
+    let presence = Presence::begin(&installation, &name, ProcessKind::Worker, worker.slots());
     let intake = Intake::new(installation.clone(), links);
     let deadline = Duration::from_secs(settings.server.shutdown_seconds);
     let mut working = start(worker, &senders, intake, deadline, &shutdown);
@@ -125,7 +129,7 @@ pub async fn work(settings: Settings, shutdown: CancellationToken) -> anyhow::Re
         working.spawn(showing.finished());
     }
     tracing::info!(%name, "working");
-    let task = tokio::spawn(async move { finish(working, &installation).await });
+    let task = tokio::spawn(async move { finish(working, presence, &installation).await });
     Ok(Working { name, metrics_addr, task })
 }
 

@@ -34,6 +34,8 @@ pub enum AuditKind {
     Repair,
     /// Content was made available to its depositor.
     Restoration,
+    /// Somebody steered the archive: an order, a client, a webhook, a quota. Nothing was done with content.
+    Administration,
 }
 
 named!(
@@ -44,6 +46,7 @@ named!(
     Deletion => "deletion",
     Repair => "repair",
     Restoration => "restoration",
+    Administration => "administration",
 );
 
 /// The agent of what Dipper does by itself.

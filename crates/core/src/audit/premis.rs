@@ -55,8 +55,13 @@ impl AuditWriter for Premis {
         self.agents.insert(entry.agent.clone());
         let mut text = String::from("<event>\n");
         pair(&mut text, "eventIdentifier", "dipper audit entry", &chained.name());
-        let authority = format!("<eventType authority=\"eventType\" authorityURI=\"{EVENT_TYPES}\">");
-        text.push_str(&format!("{authority}{}</eventType>\n", event_type(entry.kind)));
+        match event_type(entry.kind) {
+            Some(term) => {
+                let authority = format!("<eventType authority=\"eventType\" authorityURI=\"{EVENT_TYPES}\">");
+                text.push_str(&format!("{authority}{term}</eventType>\n"));
+            }
+            None => text.push_str(&format!("<eventType>{}</eventType>\n", entry.kind)),
+        }
         element(&mut text, "eventDateTime", &entry.at.to_string());
         for detail in details(chained) {
             text.push_str("<eventDetailInformation>");
@@ -132,15 +137,16 @@ impl Premis {
     }
 }
 
-/// The word of the vocabulary for a kind of entry.
-fn event_type(kind: AuditKind) -> &'static str {
+/// The word of the vocabulary for a kind of entry, which has none for what is not done with content.
+fn event_type(kind: AuditKind) -> Option<&'static str> {
     match kind {
-        AuditKind::Ingest => "ingestion",
-        AuditKind::Replication => "replication",
-        AuditKind::Fixity => "fixity check",
-        AuditKind::Deletion => "deletion",
-        AuditKind::Repair => "recovery",
-        AuditKind::Restoration => "dissemination",
+        AuditKind::Ingest => Some("ingestion"),
+        AuditKind::Replication => Some("replication"),
+        AuditKind::Fixity => Some("fixity check"),
+        AuditKind::Deletion => Some("deletion"),
+        AuditKind::Repair => Some("recovery"),
+        AuditKind::Restoration => Some("dissemination"),
+        AuditKind::Administration => None,
     }
 }
 

@@ -31,6 +31,8 @@ pub struct AuditFilter {
     pub package_id: Option<String>,
     /// Of this kind alone.
     pub kind: Option<AuditKind>,
+    /// Without those of administration: what was done with content alone.
+    pub content_only: bool,
     /// With this outcome alone.
     pub success: Option<bool>,
     /// That happened at this time or later.
@@ -272,6 +274,9 @@ impl Conditions {
         }
         if let Some(kind) = filter.kind {
             conditions.add("kind = $n", kind.name());
+        }
+        if filter.content_only {
+            conditions.add("kind <> $n", AuditKind::Administration.name());
         }
         if let Some(success) = filter.success {
             conditions.add("outcome = $n", outcome(success));

@@ -107,6 +107,15 @@ pub(crate) const SLOTS: &str =
     "SELECT check_since / $1 AS slot, COUNT(*) AS packages, CAST(SUM(stored_bytes) AS BIGINT) AS bytes
      FROM packages WHERE state NOT IN ('missing', 'deleted') AND check_since >= 0 GROUP BY 1 ORDER BY 1";
 
+/// Has a package read before all others: its period is over, and was over before that of any other.
+pub async fn hasten(transaction: &mut Transaction, package_id: &str, since: Timestamp) -> Result<(), DatabaseError> {
+    let oldest = transaction.row(sql(OLDEST)).await?;
+    let oldest = oldest.map_or(Ok(None), |row| row.time_or_null("oldest"))?;
+    let before = oldest.map_or(since, |oldest| Timestamp(oldest.0.saturating_sub(1)).min(since));
+    let update = "UPDATE packages SET check_since = $1, check_until = 0 WHERE id = $2";
+    transaction.execute(sql(update).bind(before).bind(package_id)).await.map(|_| ())
+}
+
 /// How much was read since that time.
 pub async fn checked_since(database: &Database, since: Timestamp) -> Result<Amount, DatabaseError> {
     let Some(row) = database.row(sql(CHECKED).bind(since)).await? else { return Ok(Amount::default()) };
@@ -143,9 +152,42 @@ pub(crate) const STANDING: &str = "SELECT COUNT(*) AS packages, CAST(COALESCE(SU
          COUNT(CASE WHEN cold_files > 0 THEN 1 END) AS cold,
          CAST(COALESCE(SUM(cold_files), 0) AS BIGINT) AS cold_files
      FROM packages WHERE state NOT IN ('missing', 'deleted') AND checked >= 0";
+/// The statement of [`standing_of`], but for the contracts.
+pub(crate) const STANDING_OF: &str =
+    "SELECT COUNT(*) AS packages, CAST(COALESCE(SUM(stored_bytes), 0) AS BIGINT) AS bytes,
+         COUNT(CASE WHEN checked > 0 AND checked >= $1 THEN 1 END) AS covered,
+         CAST(COALESCE(SUM(CASE WHEN checked > 0 AND checked >= $1 THEN stored_bytes END), 0) AS BIGINT) AS covered_bytes,
+         COUNT(CASE WHEN checked = 0 THEN 1 END) AS never,
+         CAST(COALESCE(SUM(CASE WHEN checked = 0 THEN stored_bytes END), 0) AS BIGINT) AS never_bytes,
+         COUNT(CASE WHEN cold_files > 0 THEN 1 END) AS cold,
+         CAST(COALESCE(SUM(cold_files), 0) AS BIGINT) AS cold_files, MIN(check_since) AS oldest
+     FROM packages WHERE state NOT IN ('missing', 'deleted') AND contract_id = $2";
 /// The statement that finds the next turn.
 pub(crate) const OLDEST: &str =
     "SELECT MIN(check_since) AS oldest FROM packages WHERE state NOT IN ('missing', 'deleted')";
+
+/// Where the checks of some contracts stand; `since` is when the period begins that ends now.
+pub async fn standing_of(
+    database: &Database,
+    contract_ids: &[&str],
+    since: Timestamp,
+) -> Result<Standing, DatabaseError> {
+    let mut all = Standing::default();
+    let add = |amount: &mut Amount, packages: u64, bytes: u64| {
+        amount.packages += packages;
+        amount.bytes = amount.bytes.saturating_add(bytes);
+    };
+    for contract_id in contract_ids {
+        let Some(row) = database.row(sql(STANDING_OF).bind(since).bind(*contract_id)).await? else { continue };
+        add(&mut all.all, row.count("packages")?, row.count("bytes")?);
+        add(&mut all.covered, row.count("covered")?, row.count("covered_bytes")?);
+        add(&mut all.never, row.count("never")?, row.count("never_bytes")?);
+        all.cold_packages += row.count("cold")?;
+        all.cold_files += row.count("cold_files")?;
+        all.oldest = [all.oldest, row.time_or_null("oldest")?].into_iter().flatten().min();
+    }
+    Ok(all)
+}
 
 /// Where the checks stand; `since` is when the period begins that ends now.
 pub async fn standing(database: &Database, since: Timestamp) -> Result<Standing, DatabaseError> {

@@ -58,8 +58,8 @@ pub async fn insert(
     delivery: &Delivery,
     checkpoints: &[Vec<u8>],
 ) -> Result<(), DatabaseError> {
-    let insert = "INSERT INTO deliveries (id, order_id, created, expires, kept_until, store)
-                  VALUES ($1, $2, $3, $4, $5, $6)";
+    let insert = "INSERT INTO deliveries (id, order_id, created, expires, kept_until, store, contract_id)
+                  VALUES ($1, $2, $3, $4, $5, $6, (SELECT contract_id FROM orders WHERE id = $2))";
     let statement = sql(insert)
         .bind(&delivery.id)
         .bind(&delivery.order_id)

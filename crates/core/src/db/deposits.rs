@@ -149,6 +149,21 @@ pub async fn insert_files(
     Ok(())
 }
 
+/// Writes what a deposit that failed was to store, for another order. One that counts for the same version makes it a
+/// duplicate.
+pub async fn again(transaction: &mut Transaction, failed: &str, order_id: &str) -> Result<(), DatabaseError> {
+    let insert =
+        "INSERT INTO deposits (order_id, contract_id, object_id, label, checksum_type, fingerprint, file_count,
+                      retrieved, existing, done_bytes, counts, version)
+                  SELECT $1, contract_id, object_id, label, checksum_type, fingerprint, file_count, 0, 0, 0, 1, NULL
+                  FROM deposits WHERE order_id = $2";
+    transaction.execute(sql(insert).bind(order_id).bind(failed)).await?;
+    let insert = "INSERT INTO deposit_files (order_id, number, path, size_bytes, md5, sha256, sha512, state)
+                  SELECT $1, number, path, size_bytes, md5, sha256, sha512, 'pending'
+                  FROM deposit_files WHERE order_id = $2";
+    transaction.execute(sql(insert).bind(order_id).bind(failed)).await.map(|_| ())
+}
+
 /// A row of parameters that begins with the one that they all share.
 fn parameters(first: usize, count: usize) -> String {
     let numbers: Vec<String> = (first..first + count).map(|number| format!("${number}")).collect();

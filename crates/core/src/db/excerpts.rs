@@ -9,6 +9,12 @@ pub async fn insert(transaction: &mut Transaction, order_id: &str, excerpt: &Exc
     transaction.execute(insert.bind(order_id).bind(excerpt.to_bytes())).await.map(|_| ())
 }
 
+/// Writes for another order what was chosen for one.
+pub async fn again(transaction: &mut Transaction, order_id: &str, other: &str) -> Result<(), DatabaseError> {
+    let insert = "INSERT INTO excerpts (order_id, entries) SELECT $1, entries FROM excerpts WHERE order_id = $2";
+    transaction.execute(sql(insert).bind(other).bind(order_id)).await.map(|_| ())
+}
+
 /// What was chosen for an order; nothing of one that is for all.
 pub async fn get(database: &Database, order_id: &str) -> Result<Option<Excerpt>, DatabaseError> {
     let query = sql("SELECT entries FROM excerpts WHERE order_id = $1").bind(order_id);

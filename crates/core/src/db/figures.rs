@@ -83,7 +83,16 @@ mod tests {
     async fn everything_is_read_from_an_index_alone() {
         let directory = tempfile::tempdir().expect("a directory");
         let database = Database::open(&Place::File(directory.path().join("dipper.db"))).await.expect("opened");
-        for query in [STEPS, PACKAGES, NOTICES, SUBMISSIONS, checks::STANDING, checks::SLOTS, checks::CHECKED] {
+        for query in [
+            STEPS,
+            PACKAGES,
+            NOTICES,
+            SUBMISSIONS,
+            checks::STANDING,
+            checks::STANDING_OF,
+            checks::SLOTS,
+            checks::CHECKED,
+        ] {
             let plan =
                 database.rows(Statement::assembled(format!("EXPLAIN QUERY PLAN {query}"))).await.expect("a plan");
             let plan: Vec<String> = plan.iter().map(|row| row.text("detail").expect("text")).collect();

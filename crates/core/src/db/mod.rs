@@ -14,10 +14,11 @@
 //! of their keys (packages: of their locations):
 //!
 //! shares, contracts, legal holds, clients, client keys, sessions, orders, excerpts, deletions, steps, packages, identifiers,
-//! ingests, deliveries, restores, recalls, area files, submissions, deposits, gateways, webhooks, notices, mails, audit heads
+//! ingests, deliveries, restores, recalls, area files, submissions, deposits, gateways, webhooks, notices, mails,
+//! tallies, audit heads
 //!
-//! Entries of the audit log are written by [`Transaction::commit`], after everything else, so that nobody who wants to
-//! append to a chain holds it while he waits for another lock.
+//! Tallies and entries of the audit log are written by [`Transaction::commit`], after everything else, so that nobody who
+//! wants to append to a chain holds it while he waits for another lock.
 //!
 //! A queue is taken from with [`Statement::skipping_locked`], which waits for nobody. Where the server finds a deadlock all
 //! the same, the error is one that [`DatabaseError::is_busy`] calls passing.
@@ -47,8 +48,12 @@ pub mod installation;
 pub mod mails;
 pub mod notices;
 pub mod orders;
+pub mod oversight;
+pub mod package_names;
+pub mod package_search;
 pub mod packages;
 mod postgres;
+pub mod processes;
 pub mod recalls;
 pub mod restores;
 mod schema;
@@ -57,6 +62,7 @@ mod sqlite;
 mod statement;
 pub mod steps;
 pub mod submissions;
+pub mod tallies;
 pub mod uploads;
 pub mod webhooks;
 
@@ -229,6 +235,7 @@ impl Database {
             connection: Some(connection),
             has_failed: false,
             audit: Vec::new(),
+            tallies: Vec::new(),
             sealer: self.sealer.clone(),
         })
     }
@@ -327,6 +334,8 @@ pub struct Transaction {
     has_failed: bool,
     /// Entries that the commit appends to the audit log.
     audit: Vec<AuditEntry>,
+    /// What the commit adds to the tallies.
+    tallies: Vec<tallies::Tallied>,
     sealer: Option<Sealer>,
 }
 
@@ -376,6 +385,11 @@ impl Transaction {
         self.audit.push(entry);
     }
 
+    /// Has something added to the tallies by the commit.
+    pub(crate) fn owe_tally(&mut self, tallied: tallies::Tallied) {
+        self.tallies.push(tallied);
+    }
+
     /// Makes everything durable at once. After an error that [`DatabaseError::is_busy`] calls passing it may have been
     /// made durable all the same: the connection was lost before the answer came.
     pub async fn commit(mut self) -> Result<(), DatabaseError> {
@@ -383,6 +397,8 @@ impl Transaction {
         if self.has_failed {
             return Err(DatabaseError::RolledBack);
         }
+        let tallied = std::mem::take(&mut self.tallies);
+        tallies::add(&mut self, tallied).await?;
         let entries = std::mem::take(&mut self.audit);
         if !entries.is_empty() {
             let sealer = self.sealer.take();

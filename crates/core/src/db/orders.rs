@@ -198,6 +198,12 @@ pub async fn update(transaction: &mut Transaction, order: &Order, before: OrderS
     Ok(transaction.execute(statement).await? == 1)
 }
 
+/// Gives an order that is under way another urgency.
+pub async fn rank_set(transaction: &mut Transaction, id: &str, rank: i64) -> Result<bool, DatabaseError> {
+    let update = sql("UPDATE orders SET rank = $1 WHERE id = $2 AND finished = 0");
+    Ok(transaction.execute(update.bind(rank).bind(id)).await? == 1)
+}
+
 /// An order by its identifier.
 pub async fn get(database: &Database, id: &str) -> Result<Option<Order>, DatabaseError> {
     database.row(by_id(id)).await?.as_ref().map(order).transpose()

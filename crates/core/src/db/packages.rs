@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
+use crate::db::{Database, DatabaseError, Row, Statement, Transaction, package_names, sql};
 use crate::named::named;
 use crate::time::Timestamp;
 
@@ -162,7 +162,7 @@ pub async fn put(transaction: &mut Transaction, package: &Package, versions: &[V
             .bind(version.created);
         transaction.execute(statement).await?;
     }
-    Ok(())
+    package_names::put(transaction, &package.id).await
 }
 
 /// Records what became known of a package's content.
@@ -202,6 +202,21 @@ pub async fn checked_set(
 pub async fn get(database: &Database, id: &str) -> Result<Option<Package>, DatabaseError> {
     let query = Statement::assembled(format!("SELECT {COLUMNS} FROM packages WHERE id = $1")).bind(id);
     database.row(query).await?.as_ref().map(package).transpose()
+}
+
+/// Packages by their identifiers, in no particular order.
+pub async fn get_all(database: &Database, ids: &[&str]) -> Result<Vec<Package>, DatabaseError> {
+    let mut found = Vec::with_capacity(ids.len());
+    for some in ids.chunks(IDS_AT_A_TIME) {
+        let mut values = Vec::with_capacity(some.len());
+        let chosen = any_of("id", some, &mut values);
+        let text = format!("SELECT {COLUMNS} FROM packages WHERE 1 = 1{chosen}");
+        let rows = database.rows(values.into_iter().fold(Statement::assembled(text), Statement::bind)).await?;
+        for row in &rows {
+            found.push(package(row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// A package by the depositor's name for it.

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 
 use dipper_archive::storage::Tier;
 
-use crate::db::{Database, DatabaseError, Transaction, sql};
+use crate::db::packages::any_of;
+use crate::db::{Database, DatabaseError, Statement, Transaction, sql};
 use crate::time::Timestamp;
 
 /// The tiers by their words in the database.
@@ -47,18 +48,26 @@ pub struct RecallUnderWay {
 }
 
 /// The recalls that orders wait for, those that were asked for first at the top.
-pub async fn under_way(database: &Database, limit: u32) -> Result<Vec<RecallUnderWay>, DatabaseError> {
-    let query =
+/// Of some contracts alone, where they are named.
+pub async fn under_way(
+    database: &Database,
+    contract_ids: Option<&[&str]>,
+    limit: u32,
+) -> Result<Vec<RecallUnderWay>, DatabaseError> {
+    let mut values = Vec::new();
+    let chosen = contract_ids.map(|ids| any_of("orders.contract_id", ids, &mut values)).unwrap_or_default();
+    let query = format!(
         "SELECT recalls.package_id AS package_id, recalls.version AS version, MIN(orders.contract_id) AS contract_id,
                      MIN(recalls.tier) AS tier, MIN(recalls.requested) AS requested, MIN(recalls.checked) AS checked,
                      COUNT(*) AS orders
                  FROM recalls
                  JOIN orders ON orders.package_id = recalls.package_id AND orders.version = recalls.version
                      AND orders.finished = 0
-                 WHERE recalls.readable_until IS NULL
+                 WHERE recalls.readable_until IS NULL{chosen}
                  GROUP BY recalls.package_id, recalls.version
-                 ORDER BY MIN(recalls.requested), recalls.package_id, recalls.version LIMIT $1";
-    let rows = database.rows(sql(query).bind(limit)).await?;
+                 ORDER BY MIN(recalls.requested), recalls.package_id, recalls.version LIMIT {limit}"
+    );
+    let rows = database.rows(values.into_iter().fold(Statement::assembled(query), Statement::bind)).await?;
     rows.iter()
         .map(|row| {
             Ok(RecallUnderWay {

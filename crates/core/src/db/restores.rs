@@ -454,6 +454,20 @@ pub async fn expires_set(
     Ok(transaction.execute(sql(update).bind(expires).bind(id).bind(now)).await? == 1)
 }
 
+/// Writes what a restore that failed was to make ready, for another order.
+pub async fn again(transaction: &mut Transaction, failed: &str, order_id: &str) -> Result<(), DatabaseError> {
+    let insert = "INSERT INTO restores (order_id, request, file_count, unfetched)
+                  SELECT $1, request, file_count, file_count FROM restores WHERE order_id = $2";
+    transaction.execute(sql(insert).bind(order_id).bind(failed)).await?;
+    let insert =
+        "INSERT INTO restore_files (order_id, number, package_id, object_id, path, version, label, root, content,
+                      size_bytes, algorithm, digest, md5, sha256, sha512, state)
+                  SELECT $1, number, package_id, object_id, path, version, label, root, content,
+                      size_bytes, algorithm, digest, md5, sha256, sha512, 'pending'
+                  FROM restore_files WHERE order_id = $2";
+    transaction.execute(sql(insert).bind(order_id).bind(failed)).await.map(|_| ())
+}
+
 /// Takes back a restore: its files can be fetched no more. `false` when that was done before.
 pub async fn release(transaction: &mut Transaction, id: &str, now: Timestamp) -> Result<bool, DatabaseError> {
     let update = "UPDATE restores SET released = $1 WHERE order_id = $2 AND released IS NULL";

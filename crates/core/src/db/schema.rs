@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 18] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 19] = [
     (
         1,
         "catalogue",
@@ -111,6 +111,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 18] = [
         "sessions",
         include_str!("../../migrations/sqlite/0017_sessions.sql"),
         include_str!("../../migrations/postgres/0017_sessions.sql"),
+    ),
+    (
+        18,
+        "oversight",
+        include_str!("../../migrations/sqlite/0018_oversight.sql"),
+        include_str!("../../migrations/postgres/0018_oversight.sql"),
     ),
     (
         19,

@@ -47,6 +47,33 @@ impl StepKind {
     }
 }
 
+/// What a waiting step waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WaitsFor {
+    /// The storage, the store of deliveries, an area or a package that somebody else is changing.
+    Storage,
+    /// The gateway of a depositor.
+    Gateway,
+    /// Content from archive classes.
+    Recall,
+    /// The deposit of the version before.
+    Turn,
+    /// The next attempt, after one that failed.
+    Retry,
+    /// The end of the time in which it can be withdrawn.
+    Grace,
+}
+
+named!(
+    WaitsFor, "reason to wait":
+    Storage => "storage",
+    Gateway => "gateway",
+    Recall => "recall",
+    Turn => "turn",
+    Retry => "retry",
+    Grace => "grace",
+);
+
 /// A step that this process has claimed.
 #[derive(Clone, Debug)]
 pub struct Lease {
@@ -126,9 +153,9 @@ pub async fn insert_for(
     due: Timestamp,
 ) -> Result<(), DatabaseError> {
     insert(transaction, order, kind, ageing, order.created).await?;
-    let update =
-        "UPDATE steps SET state = 'waiting', run_after = $1 WHERE order_id = $2 AND kind = $3 AND state = 'ready'";
-    transaction.execute(sql(update).bind(due).bind(&order.id).bind(kind.name())).await.map(|_| ())
+    let update = "UPDATE steps SET state = 'waiting', run_after = $1, waits_for = $2 WHERE order_id = $3 AND kind = $4 AND state = 'ready'";
+    let update = sql(update).bind(due).bind(WaitsFor::Grace.name()).bind(&order.id).bind(kind.name());
+    transaction.execute(update).await.map(|_| ())
 }
 
 /// When the next claim can find something that it cannot find now: a wait or a lease is over then.
@@ -172,9 +199,9 @@ pub enum StepEnd {
     Later(Timestamp, String),
     /// It waits for something that takes its time, and is looked at again then. It has not failed: attempts are counted
     /// from the beginning.
-    Asleep(Timestamp),
-    /// It is tried again after a time, with the reason; the attempt does not count.
-    Postponed(Timestamp, String),
+    Asleep(Timestamp, WaitsFor),
+    /// It is tried again after a time, because this is away, with the reason; the attempt does not count.
+    Postponed(Timestamp, WaitsFor, String),
     /// It is handed back unharmed; the attempt does not count.
     HandedBack,
     /// It is given up, and kept with its reason.
@@ -188,23 +215,24 @@ pub async fn end(
     end: StepEnd,
     now: Timestamp,
 ) -> Result<bool, DatabaseError> {
-    let (state, run_after, failure, uncounted) = match end {
-        StepEnd::Done => ("done", now, None, 0_i64),
-        StepEnd::Later(run_after, reason) => ("waiting", run_after, Some(reason), 0),
-        StepEnd::Asleep(run_after) => ("waiting", run_after, None, lease.attempt),
-        StepEnd::Postponed(run_after, reason) => ("waiting", run_after, Some(reason), 1),
-        StepEnd::HandedBack => ("ready", now, None, 1),
-        StepEnd::Dead(reason) => ("dead", now, Some(reason), 0),
+    let (state, run_after, failure, uncounted, waits_for) = match end {
+        StepEnd::Done => ("done", now, None, 0_i64, None),
+        StepEnd::Later(run_after, reason) => ("waiting", run_after, Some(reason), 0, Some(WaitsFor::Retry)),
+        StepEnd::Asleep(run_after, cause) => ("waiting", run_after, None, lease.attempt, Some(cause)),
+        StepEnd::Postponed(run_after, cause, reason) => ("waiting", run_after, Some(reason), 1, Some(cause)),
+        StepEnd::HandedBack => ("ready", now, None, 1, None),
+        StepEnd::Dead(reason) => ("dead", now, Some(reason), 0, None),
     };
     let update = "UPDATE steps SET state = $1, run_after = $2, failure = COALESCE($3, failure), holder = NULL,
-                      lease_until = 0, updated = $4, attempts = attempts - $5
-                  WHERE id = $6 AND fence = $7 AND state = 'leased'";
+                      lease_until = 0, updated = $4, attempts = attempts - $5, waits_for = $6
+                  WHERE id = $7 AND fence = $8 AND state = 'leased'";
     let statement = sql(update)
         .bind(state)
         .bind(run_after)
         .bind(failure)
         .bind(now)
         .bind(uncounted)
+        .bind(waits_for.map_or("", WaitsFor::name))
         .bind(&lease.step_id)
         .bind(lease.fence);
     Ok(transaction.execute(statement).await? == 1)
@@ -247,6 +275,24 @@ pub async fn hasten_contract(
                                    AND contract_id = $3
                                ORDER BY id /* lock */)";
     transaction.execute(sql(update).bind(now).bind(kind.name()).bind(contract_id).skipping_locked()).await
+}
+
+/// Moves the unfinished steps of an order, which has another urgency now, to their place in the line.
+pub async fn rank_set(transaction: &mut Transaction, order: &Order, ageing: Duration) -> Result<(), DatabaseError> {
+    let query =
+        "SELECT id, kind FROM steps WHERE order_id = $1 AND state IN ('ready', 'waiting', 'leased') ORDER BY id";
+    for row in transaction.rows(sql(query).bind(&order.id).locking()).await? {
+        let turn_at = share::turn_at(row.parse("kind")?, order.created, order.rank, ageing);
+        let update = sql("UPDATE steps SET rank = $1, turn_at = $2 WHERE id = $3");
+        transaction.execute(update.bind(order.rank).bind(turn_at).bind(row.text("id")?)).await?;
+    }
+    Ok(())
+}
+
+/// Lets the steps of an order rest that were given up, because somebody has seen to it.
+pub async fn dead_settle(transaction: &mut Transaction, order_id: &str, now: Timestamp) -> Result<u64, DatabaseError> {
+    let update = "UPDATE steps SET state = 'done', updated = $1 WHERE order_id = $2 AND state = 'dead'";
+    transaction.execute(sql(update).bind(now).bind(order_id)).await
 }
 
 /// How many steps of a kind and contract are being worked on.

@@ -35,7 +35,7 @@ pub struct AuditQuery {
 }
 
 impl Intake {
-    /// What was done with a package, or with one file of it, oldest first. Packages that were deleted keep their entries.
+    /// What was done with the content of a package, or of one file of it, oldest first. Packages that were deleted keep their entries.
     ///
     /// Entries about a whole version are among those of a file only if the version holds it, or held it before it was
     /// deleted, as far as that can be found out. There are none for a file that nobody knows.
@@ -49,6 +49,7 @@ impl Intake {
             contract_ids: Some(vec![query.contract_id.clone()]),
             package_id: Some(package_id.clone()),
             path: query.path.clone(),
+            content_only: true,
             ..AuditFilter::default()
         };
         let unknown = || IntakeError::PackageUnknown(query.object_id.clone());

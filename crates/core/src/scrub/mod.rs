@@ -130,7 +130,7 @@ impl Scrubber {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(rest) => {}
+                () = self.installation.check_asked_for(rest) => {}
             }
         }
     }

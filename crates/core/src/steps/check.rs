@@ -18,7 +18,7 @@ use crate::audit::{self, AuditEntry, AuditFile, AuditKind};
 use crate::caller::Role;
 use crate::db::orders::{Failure, FailureCode, Order};
 use crate::db::restores::{self, Checksums, FileState, RestoreFile};
-use crate::db::steps::{Lease, StepEnd};
+use crate::db::steps::{Lease, StepEnd, WaitsFor};
 use crate::db::{Transaction, contracts, orders, packages, steps};
 use crate::fixity;
 use crate::hold::Hold;
@@ -343,7 +343,8 @@ async fn sleep(installation: &Installation, lease: &Lease, order: &Order) -> Res
     }
     let mut transaction = installation.database.begin().await?;
     let mut order = orders::get_locked(&mut transaction, &order.id).await?.ok_or(StepError::Lost)?;
-    if !steps::end(&mut transaction, lease, StepEnd::Asleep(now.plus(settings.recall.poll)), now).await? {
+    let end = StepEnd::Asleep(now.plus(settings.recall.poll), WaitsFor::Recall);
+    if !steps::end(&mut transaction, lease, end, now).await? {
         return Err(StepError::Lost);
     }
     progress::advance(&mut transaction, &mut order, Signal::RecallStarted, None, now, settings).await?;

@@ -16,7 +16,7 @@ use crate::caller::Role;
 use crate::db::deposits::{self, DepositView};
 use crate::db::events::Event;
 use crate::db::orders::{Failure, FailureCode, Order};
-use crate::db::steps::{self, Lease, StepEnd};
+use crate::db::steps::{self, Lease, StepEnd, WaitsFor};
 use crate::db::{contracts, ingests, orders};
 use crate::gateway::{self, Gateway, GatewayError};
 use crate::hold::Hold;
@@ -120,7 +120,7 @@ async fn wait_for_earlier(installation: &Installation, lease: &Lease) -> Result<
     let now = installation.clock.now();
     let mut transaction = installation.database.begin().await?;
     let again = now.plus(installation.settings.deposit.pause);
-    if !steps::end(&mut transaction, lease, StepEnd::Asleep(again), now).await? {
+    if !steps::end(&mut transaction, lease, StepEnd::Asleep(again, WaitsFor::Turn), now).await? {
         return Err(StepError::Lost);
     }
     Ok(transaction.commit().await?)

@@ -18,7 +18,7 @@ use crate::assembly::{self, Scope};
 use crate::db::orders::{Failure, FailureCode, Order};
 use crate::db::packages::Package;
 use crate::db::recalls::{self, RecallRecord};
-use crate::db::steps::{Lease, StepEnd, StepKind};
+use crate::db::steps::{Lease, StepEnd, StepKind, WaitsFor};
 use crate::db::{orders, steps};
 use crate::hold::Hold;
 use crate::installation::Installation;
@@ -118,7 +118,7 @@ async fn sleep(
     let now = installation.clock.now();
     let mut transaction = installation.database.begin().await?;
     let mut order = orders::get_locked(&mut transaction, &order.id).await?.ok_or(StepError::Lost)?;
-    if !steps::end(&mut transaction, lease, StepEnd::Asleep(until), now).await? {
+    if !steps::end(&mut transaction, lease, StepEnd::Asleep(until, WaitsFor::Recall), now).await? {
         return Err(StepError::Lost);
     }
     progress::advance(&mut transaction, &mut order, Signal::RecallStarted, None, now, &installation.settings).await?;

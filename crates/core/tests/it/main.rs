@@ -53,8 +53,10 @@ mod on_sqlite {
     mod migrate;
     mod nginx;
     mod orders;
+    mod oversight;
     mod queue;
     mod scrub;
+    mod search;
     mod shares;
     mod store;
     mod verify;
@@ -83,8 +85,10 @@ mod on_postgres {
     mod ingest;
     mod migrate;
     mod orders;
+    mod oversight;
     mod queue;
     mod scrub;
+    mod search;
     mod shared;
     mod shares;
     mod store;

@@ -82,7 +82,8 @@ struct FilterArguments {
     /// That concern this file of the package, by its path in the version
     #[arg(long, value_name = "PATH", requires = "package")]
     file: Option<String>,
-    /// Of this kind alone: ingest, replication, fixity, deletion, repair or restoration
+    /// Of this kind alone: ingest, replication, fixity, deletion, repair,
+    /// restoration or administration
     #[arg(long)]
     kind: Option<AuditKind>,
     /// Of what went wrong alone
@@ -102,6 +103,7 @@ impl FilterArguments {
             contract_ids: self.contract.map(|contract_id| vec![contract_id]),
             package_id: self.package,
             kind: self.kind,
+            content_only: false,
             success: self.failures.then_some(false),
             since: self.since,
             until: self.until,

@@ -8,6 +8,7 @@ use dipper_core::db::DatabaseError;
 use dipper_core::deletion::{DeletionError, Fault, FaultKind};
 use dipper_core::index::IndexError;
 use dipper_core::ingest::IngestError;
+use dipper_core::oversight::OversightError;
 use dipper_core::verify::VerifyError;
 
 /// How a command ended.
@@ -83,6 +84,9 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<DeletionError>() {
         return exit_of_deletion(error);
     }
+    if let Some(error) = cause.downcast_ref::<OversightError>() {
+        return exit_of_oversight(error);
+    }
     if let Some(error) = cause.downcast_ref::<IngestError>() {
         return super::ingest::exit_of(error);
     }
@@ -121,6 +125,24 @@ fn exit_of_deletion(error: &DeletionError) -> Option<Exit> {
         DeletionError::Reason | DeletionError::Empty => Some(Exit::Usage),
         DeletionError::Database(error) if error.is_busy() || error.is_full() => Some(Exit::Again),
         DeletionError::Interrupted(_) | DeletionError::Database(_) => None,
+    }
+}
+
+fn exit_of_oversight(error: &OversightError) -> Option<Exit> {
+    match error {
+        OversightError::OrderUnknown(_) | OversightError::PackageUnknown(_) => Some(Exit::NotFound),
+        OversightError::NotAllowed => Some(Exit::NotAllowed),
+        OversightError::NotFailed { .. }
+        | OversightError::NotRepeated(_)
+        | OversightError::Unfit { .. }
+        | OversightError::Again { .. }
+        | OversightError::NotCancellable { .. }
+        | OversightError::Finished { .. }
+        | OversightError::NothingStored { .. }
+        | OversightError::NotScheduled(_) => Some(Exit::Conflict),
+        OversightError::Rank(_) => Some(Exit::Usage),
+        OversightError::Database(error) if error.is_busy() || error.is_full() => Some(Exit::Again),
+        OversightError::Database(_) => None,
     }
 }
 

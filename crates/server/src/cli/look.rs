@@ -1,12 +1,9 @@
-//! `dipper events` and `dipper queue`: what happened, and what is waiting.
+//! `dipper events`: what happened.
 
 use std::time::Duration;
 
 use clap::Args;
 use dipper_core::db::events::Event;
-use dipper_core::db::recalls::RecallUnderWay;
-use dipper_core::db::steps::HeldStep;
-use dipper_core::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::local::{LocalArguments, Missing};
@@ -53,100 +50,6 @@ fn event_json(event: &Event) -> Value {
         "orderId": event.order_id,
         "archiveId": event.package_id,
         "detail": event.detail,
-    })
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct QueueArguments {
-    #[command(flatten)]
-    local: LocalArguments,
-    /// How many of the steps that are held, and of the recalls, at the most
-    #[arg(long, default_value_t = 100)]
-    limit: u32,
-}
-
-pub(crate) async fn queue(arguments: QueueArguments, output: Output) -> anyhow::Result<()> {
-    let administration = arguments.local.administration(Missing::Refuse).await?;
-    let counts = administration.step_counts().await?;
-    let held = administration.step_held(arguments.limit).await?;
-    let recalls = administration.recall_under_way(arguments.limit).await?;
-    let now = Timestamp::now();
-    let mut table = Table::new(&["steps", "how many", "oldest"]);
-    let mut listed = Vec::new();
-    for step in &counts {
-        let oldest = now.since(step.oldest);
-        table.row(&[&step.state, &step.count, &age(oldest)]);
-        listed.push(json!({ "state": step.state, "count": step.count, "oldestSeconds": oldest.as_secs() }));
-    }
-    let mut text = table.text("nothing is waiting");
-    if !held.is_empty() {
-        text.push('\n');
-        text.push_str(&held_text(&held, now));
-    }
-    if !recalls.is_empty() {
-        text.push('\n');
-        text.push_str(&recalls_text(&recalls, now));
-    }
-    let held: Vec<_> = held.iter().map(|step| held_json(step, now)).collect();
-    let recalls: Vec<_> = recalls.iter().map(|recall| recall_json(recall, now)).collect();
-    output.result(&json!({ "steps": listed, "held": held, "recalls": recalls }), &text)
-}
-
-/// Who holds what, and for how long.
-fn held_text(held: &[HeldStep], now: Timestamp) -> String {
-    let mut table = Table::new(&["held by", "step", "since", "lease", "attempt", "contract", "order"]);
-    for step in held {
-        let left = step.lease_until.since(now);
-        // A holder that reports keeps its lease ahead of the time.
-        let lease = if left.is_zero() { "run out".to_owned() } else { age(left) };
-        let since = age(now.since(step.claimed));
-        table.row(&[&step.holder, &step.kind, &since, &lease, &step.attempt, &step.contract_id, &step.order_id]);
-    }
-    table.text("")
-}
-
-fn held_json(step: &HeldStep, now: Timestamp) -> Value {
-    json!({
-        "holder": step.holder,
-        "kind": step.kind.name(),
-        "orderId": step.order_id,
-        "contractId": step.contract_id,
-        "sizeBytes": step.size_bytes,
-        "attempt": step.attempt,
-        "heldSeconds": now.since(step.claimed).as_secs(),
-        "leaseUntil": step.lease_until.to_string(),
-    })
-}
-
-/// What is being brought back from cold storage, and for how many orders.
-fn recalls_text(recalls: &[RecallUnderWay], now: Timestamp) -> String {
-    let mut table = Table::new(&["recalled package", "version", "tier", "since", "looked at", "orders", "contract"]);
-    for recall in recalls {
-        let (since, looked_at) = (age(now.since(recall.requested)), age(now.since(recall.checked)));
-        let tier = recall.tier.name();
-        table.row(&[
-            &recall.package_id,
-            &recall.version,
-            &tier,
-            &since,
-            &format!("{looked_at} ago"),
-            &recall.orders,
-            &recall.contract_id,
-        ]);
-    }
-    table.text("")
-}
-
-fn recall_json(recall: &RecallUnderWay, now: Timestamp) -> Value {
-    json!({
-        "archiveId": recall.package_id,
-        "version": recall.version,
-        "contractId": recall.contract_id,
-        "tier": recall.tier.name(),
-        "requested": recall.requested.to_string(),
-        "requestedSeconds": now.since(recall.requested).as_secs(),
-        "checked": recall.checked.to_string(),
-        "orders": recall.orders,
     })
 }
 

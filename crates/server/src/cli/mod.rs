@@ -24,6 +24,8 @@ mod look;
 mod migrate;
 mod output;
 mod package;
+mod process;
+mod queue;
 mod remote;
 mod serve;
 mod sftp;
@@ -94,8 +96,10 @@ enum Command {
     Fixity(fixity::FixityArguments),
     /// Check, list and export the log of what was done with stored content
     Audit(audit::AuditArguments),
-    /// Show how much work is waiting
-    Queue(look::QueueArguments),
+    /// Show how much work is waiting; repeat, withdraw or hurry an order
+    Queue(queue::QueueArguments),
+    /// Show the processes of the installation, and what they work on
+    Process(process::ProcessArguments),
     /// Order a package from a running server
     Order(remote::order::OrderArguments),
     /// Show where an order stands
@@ -158,7 +162,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Events(arguments) => look::events(arguments, output).await,
         Command::Fixity(arguments) => fixity::run(arguments, output).await,
         Command::Audit(arguments) => audit::run(arguments, output).await,
-        Command::Queue(arguments) => look::queue(arguments, output).await,
+        Command::Process(arguments) => process::run(arguments, output).await,
+        Command::Queue(arguments) => queue::run(arguments, output).await,
         Command::Order(arguments) => remote::order::order(arguments, output).await,
         Command::Status(arguments) => remote::order::status(arguments, output).await,
         Command::Fetch(arguments) => remote::fetch::run(arguments, output).await,

@@ -33,6 +33,7 @@ fn a_mistyped_directory_does_not_become_an_installation() {
         &["verify"],
         &["events"],
         &["queue"],
+        &["process", "list"],
         &["ingest", ".", "--contract", "a", "--object-id", "b"],
     ] {
         let ran = dipper.run(arguments);
@@ -192,6 +193,11 @@ fn ingest_stores_versions_and_refuses_what_is_wrong() {
     let kinds: Vec<_> = events["events"].as_array().expect("a list").iter().map(|event| &event["kind"]).collect();
     assert_eq!(kinds, ["package ingested", "package ingested"]);
     assert_eq!(dipper.json(&["queue"]), json!({ "steps": [], "held": [], "recalls": [] }));
+    assert_eq!(dipper.json(&["process", "list"]), json!({ "processes": [] }));
+    for act in [&["retry", "none"][..], &["cancel", "none"], &["priority", "none", "9"]] {
+        dipper.run(&[&["queue"], act, &["--by", "Olga"]].concat()).error(4);
+    }
+    dipper.run(&["queue", "priority", "none", "101", "--by", "Olga"]).error(2);
 }
 
 #[test]

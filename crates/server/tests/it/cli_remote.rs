@@ -200,7 +200,23 @@ async fn an_order_that_nobody_works_on_can_be_waited_for_and_not_be_made_twice()
         assert!(fetched.error(6).contains("--wait"), "{fetched:?}");
         let queue = dipper.json(&["queue"]);
         assert_eq!((&queue["steps"][0]["state"], &queue["steps"][0]["count"]), (&json!("ready"), &json!(1)));
+
+        // An operator sees that nobody works, and what can be done about an order.
+        let processes = dipper.json(&["process", "list"]);
+        let process = &processes["processes"][0];
+        assert_eq!(
+            (&process["kind"], &process["slots"], &process["isThere"]),
+            (&json!("server"), &json!(0), &json!(true))
+        );
+        dipper.json(&["queue", "priority", id, "90", "--by", "Olga"]);
+        dipper.run(&["queue", "retry", id, "--by", "Olga"]).error(7);
+        assert_eq!(dipper.json(&["queue", "cancel", id, "--by", "Olga"])["state"], "cancelled");
+        dipper.run(&["queue", "cancel", id, "--by", "Olga"]).error(7);
+        let acts = dipper.json(&["audit", "list", "--kind", "administration"]);
+        let told: Vec<_> = acts["entries"].as_array().expect("a list").iter().map(|act| &act["agent"]).collect();
+        assert_eq!(told, ["operator Olga", "operator Olga"]);
     });
     shutdown.cancel();
     serving.finished().await.expect("ended");
+    assert_eq!(dipper.json(&["process", "list"]), json!({ "processes": [] }));
 }

@@ -226,7 +226,8 @@ pub(super) fn audit(request: AuditRequest, account: &str, agent: &str) -> Result
 
 fn audit_entry(object_id: &str, addition: AuditAddition, account: &str, agent: &str) -> Result<AuditEntry, String> {
     let AuditAddition { event_type, files, event: mut fields } = addition;
-    let kind = event_type.parse::<AuditKind>().map_err(|_| format!("there is no event of the type {event_type:?}"))?;
+    let kind = event_type.parse::<AuditKind>().ok().filter(|kind| *kind != AuditKind::Administration);
+    let kind = kind.ok_or_else(|| format!("there is no event of the type {event_type:?}"))?;
     let text = |value: serde_json::Value| match value {
         serde_json::Value::String(text) => text,
         value => value.to_string(),
