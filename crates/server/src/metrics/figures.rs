@@ -20,7 +20,7 @@ const DOWNLOADS_RUNNING: Metric =
 const SIGN_IN_FAILURES: Metric = Metric::counter(
     "dipper_sign_in_failures_total",
     &["reason"],
-    "Sign-ins that failed: wrong client or secret (credentials), refused access token (token), too many failures (throttled).",
+    "Sign-ins that failed: wrong client or secret (credentials), refused access token (token), no believable word of the issuer where people sign in (issuer), too many failures (throttled).",
 );
 const SECRETS_HASHED: Metric = Metric::counter(
     "dipper_sign_in_hashes_total",

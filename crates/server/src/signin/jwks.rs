@@ -3,12 +3,10 @@
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use url::Url;
 
+use super::documents;
 use super::keys::KeySet;
 
 /// How long fetched keys are used before they are fetched again on the side: a key that the issuer has withdrawn
@@ -19,8 +17,6 @@ const FRESH: Duration = Duration::from_secs(600);
 const FLOOR: Duration = Duration::from_secs(30);
 /// The least time between two attempts while there are no keys at all.
 const RETRY: Duration = Duration::from_secs(2);
-const TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 
 /// There are no keys, and none could be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,14 +49,8 @@ struct Kept {
 impl RemoteKeys {
     /// The keys of `issuer`; without `jwks_url` its metadata say where they are.
     pub fn new(issuer: &str, jwks_url: Option<&str>) -> reqwest::Result<RemoteKeys> {
-        let client = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .connect_timeout(TIMEOUT / 2)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("dipper/", env!("CARGO_PKG_VERSION")))
-            .build()?;
         Ok(RemoteKeys(Arc::new(Inner {
-            client,
+            client: documents::client()?,
             issuer: issuer.to_owned(),
             jwks_url: jwks_url.map(str::to_owned),
             kept: RwLock::default(),
@@ -144,68 +134,12 @@ impl Inner {
     async fn fetch(&self) -> anyhow::Result<KeySet> {
         let url = match &self.jwks_url {
             Some(url) => url.clone(),
-            None => self.discover().await?,
+            None => documents::address(&documents::metadata(&self.client, &self.issuer).await?, "jwks_uri")?.into(),
         };
-        let document = self.document(&url).await?;
+        let document = documents::document(&self.client, &url).await?;
         let keys = KeySet::from_jwks(&document);
         let keys = keys.ok_or_else(|| anyhow::anyhow!("{url} is not a set of keys (RFC 7517)"))?;
         anyhow::ensure!(!keys.is_empty(), "{url} holds no key for RS256, ES256, PS256 or EdDSA signatures");
         Ok(keys)
-    }
-
-    /// Asks the issuer's metadata, in the place that OpenID Connect Discovery names, then in that of RFC 8414.
-    async fn discover(&self) -> anyhow::Result<String> {
-        let mut first_error = None;
-        for url in metadata_urls(&self.issuer)? {
-            match self.document(&url).await.and_then(|document| self.jwks_url_of(&url, &document)) {
-                Ok(found) => return Ok(found),
-                Err(error) => first_error = first_error.or(Some(error)),
-            }
-        }
-        Err(first_error.unwrap_or_else(|| anyhow::anyhow!("no place to look for the issuer's metadata")))
-    }
-
-    fn jwks_url_of(&self, url: &str, document: &Value) -> anyhow::Result<String> {
-        let text = |name: &str| document.get(name).and_then(Value::as_str);
-        anyhow::ensure!(text("issuer") == Some(&self.issuer), "{url} describes another issuer than {}", self.issuer);
-        let found = text("jwks_uri").ok_or_else(|| anyhow::anyhow!("{url} has no jwks_uri"))?;
-        let scheme = Url::parse(found)?.scheme().to_owned();
-        anyhow::ensure!(matches!(scheme.as_str(), "http" | "https"), "{url} has a jwks_uri that is not on the web");
-        Ok(found.to_owned())
-    }
-
-    async fn document(&self, url: &str) -> anyhow::Result<Value> {
-        let response = self.client.get(url).header("accept", "application/json").send().await?;
-        anyhow::ensure!(response.status().is_success(), "{url} answered {}", response.status());
-        let mut bytes = Vec::new();
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            bytes.extend_from_slice(&chunk?);
-            anyhow::ensure!(bytes.len() <= MAX_DOCUMENT_BYTES, "{url} is longer than {MAX_DOCUMENT_BYTES} bytes");
-        }
-        Ok(serde_json::from_slice(&bytes)?)
-    }
-}
-
-fn metadata_urls(issuer: &str) -> anyhow::Result<[String; 2]> {
-    let openid = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-    let mut oauth = Url::parse(issuer)?;
-    let path = format!("/.well-known/oauth-authorization-server{}", oauth.path().trim_end_matches('/'));
-    oauth.set_path(&path);
-    Ok([openid, oauth.into()])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metadata_lie_where_the_two_standards_say() {
-        let urls = metadata_urls("https://login.example.org/realms/archive").expect("an issuer");
-        assert_eq!(urls[0], "https://login.example.org/realms/archive/.well-known/openid-configuration");
-        assert_eq!(urls[1], "https://login.example.org/.well-known/oauth-authorization-server/realms/archive");
-        let urls = metadata_urls("https://login.example.org/").expect("an issuer");
-        assert_eq!(urls[0], "https://login.example.org/.well-known/openid-configuration");
-        assert_eq!(urls[1], "https://login.example.org/.well-known/oauth-authorization-server");
     }
 }

@@ -67,8 +67,36 @@ impl TokenVerifier {
         if let Some(Verified { caller, validity, .. }) = self.verified.find(token, &keys) {
             return validity.check(now_seconds()).map(|()| caller);
         }
+        let claims = self.signed(token, &header, &mut keys).await?;
+        let validity = self.expectations.check(&claims, now_seconds())?;
+        let mut caller = self.caller(&claims)?;
+        caller.stored = matches!(self.source, KeySource::Embedded(_));
+        self.verified.remember(token, Verified { caller: caller.clone(), keys, validity });
+        Ok(caller)
+    }
+
+    /// What a token says, if its signature is right, and its issuer, audience and times are.
+    pub(super) async fn claims(&self, token: &str) -> Result<Value, TokenError> {
+        let header = Header::read(token)?;
+        let mut keys = self.keys().await?;
+        let claims = self.signed(token, &header, &mut keys).await?;
+        self.expectations.check(&claims, now_seconds()).map(|_| claims)
+    }
+
+    /// The grants that claims give; `None` if there is no claim that lists roles.
+    pub(super) fn grants(&self, claims: &Value) -> Option<Grants> {
+        let roles = self.expectations.roles_claim.iter().try_fold(claims, |claim, name| claim.get(name));
+        match roles? {
+            Value::Array(names) => Some(roles::grants(names.iter().filter_map(Value::as_str))),
+            Value::String(names) => Some(roles::grants(names.split_ascii_whitespace())),
+            _ => None,
+        }
+    }
+
+    /// What a token says, if its signature is right: with these keys, or with newer ones, which then take their place.
+    async fn signed(&self, token: &str, header: &Header, keys: &mut Arc<KeySet>) -> Result<Value, TokenError> {
         if keys.select(header.key_id.as_deref(), header.algorithm).err() == Some(SelectError::UnknownKey) {
-            keys = self.keys_again().await?;
+            *keys = self.keys_again().await?;
         }
         let key = keys.select(header.key_id.as_deref(), header.algorithm).map_err(|error| match error {
             SelectError::UnknownKey => {
@@ -77,19 +105,13 @@ impl TokenVerifier {
             SelectError::KeyNotNamed => TokenError::Invalid("the token does not name its key (kid)"),
             SelectError::WrongAlgorithm => TokenError::Invalid("the token's algorithm does not fit its key"),
         })?;
-        // The signature here; the claims below, with words of our own.
+        // The signature alone: the claims are checked elsewhere, with words of our own.
         let mut signature = Validation::new(header.algorithm);
         signature.required_spec_claims.clear();
         signature.validate_exp = false;
         signature.validate_aud = false;
-        let claims = jsonwebtoken::decode::<Value>(token, key, &signature)
-            .map_err(|_| TokenError::Invalid("the token's signature is wrong"))?
-            .claims;
-        let validity = self.expectations.check(&claims, now_seconds())?;
-        let mut caller = self.caller(&claims)?;
-        caller.stored = matches!(self.source, KeySource::Embedded(_));
-        self.verified.remember(token, Verified { caller: caller.clone(), keys, validity });
-        Ok(caller)
+        let decoded = jsonwebtoken::decode::<Value>(token, key, &signature);
+        decoded.map(|decoded| decoded.claims).map_err(|_| TokenError::Invalid("the token's signature is wrong"))
     }
 
     async fn keys(&self) -> Result<Arc<KeySet>, TokenError> {
@@ -113,12 +135,7 @@ impl TokenVerifier {
         let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let client_id = text("azp").or(text("client_id")).or(text("sub"));
         let client_id = client_id.ok_or(TokenError::Invalid("the token names no client (azp, client_id or sub)"))?;
-        let roles = self.expectations.roles_claim.iter().try_fold(claims, |claim, name| claim.get(name));
-        let grants = match roles {
-            Some(Value::Array(names)) => roles::grants(names.iter().filter_map(Value::as_str)),
-            Some(Value::String(names)) => roles::grants(names.split_ascii_whitespace()),
-            _ => Grants::default(),
-        };
+        let grants = self.grants(claims).unwrap_or_default();
         Ok(Caller { client_id: client_id.to_owned(), grants, stored: false })
     }
 }

@@ -62,6 +62,7 @@ mod log;
 mod mails;
 mod metrics;
 mod oauth;
+mod oidc;
 mod openapi;
 mod packages;
 mod passwords;

@@ -98,9 +98,9 @@ class Visit {
         return visit;
     }
 
-    /** The text of a key in the language of this visit. It must have no placeables. */
-    text(key) {
-        const text = this.#texts.get(key);
+    /** The text of a key in the language of this visit, with these values put into it. */
+    text(key, values = {}) {
+        const text = this.#texts.get(key)?.replace(/\{ *\$(\w+) *\}/g, (_, name) => values[name]);
         if (text === undefined || text.includes("{")) throw new Error(`${key} is no plain text in ${this.language}`);
         return text;
     }
@@ -120,16 +120,29 @@ class Visit {
         await Promise.all([this.page.waitForEvent("load"), locator.click()]);
     }
 
-    button(key) {
-        return this.page.getByRole("button", { name: this.text(key), exact: true });
+    button(key, values) {
+        return this.page.getByRole("button", { name: this.text(key, values), exact: true });
     }
 
-    link(key) {
-        return this.page.getByRole("link", { name: this.text(key), exact: true });
+    link(key, values) {
+        return this.page.getByRole("link", { name: this.text(key, values), exact: true });
     }
 
     field(key) {
         return this.page.getByLabel(this.text(key), { exact: true });
+    }
+
+    /** Waits until the page shows a text. */
+    async shows(key, values) {
+        await this.page.getByText(this.text(key, values), { exact: true }).first().waitFor();
+    }
+
+    /** Signs in with the name and secret of a client, and goes to a path. */
+    async signIn(client, path = "") {
+        await this.open(`/console/sign-in?next=${encodeURIComponent(`/console${path}`)}`);
+        await this.field("sign-in-name").fill(client.id);
+        await this.field("sign-in-secret").fill(client.secret);
+        await this.follow(this.button("sign-in"));
     }
 
     /** Judges the page as it is, and keeps a picture of it in light and one in dark. Without the rules, of pages that are
