@@ -19,8 +19,8 @@ use crate::time::{Clock, Timestamp};
 
 /// How exact the time is at which a session was last used: each note of it is a write.
 const SEEN: Duration = Duration::from_secs(60);
-/// What is kept of the name that a program gives itself.
-const MAX_AGENT_CHARS: usize = 200;
+/// What is kept of the names of people and of programs.
+const MAX_CHARS: usize = 200;
 
 /// How long sessions last.
 #[derive(Clone, Copy, Debug)]
@@ -57,14 +57,21 @@ impl Sessions {
         Sessions { database, clients, clock, lifetimes }
     }
 
-    /// Begins a session for somebody who has just signed in; its token, which is not kept.
-    pub async fn begin(&self, caller: &Caller, agent: &str, address: &str) -> Result<(Secret, Session), SessionError> {
+    /// Begins a session for somebody who has just signed in and is called `name`; its token, which is not kept.
+    pub async fn begin(
+        &self,
+        caller: &Caller,
+        name: &str,
+        agent: &str,
+        address: &str,
+    ) -> Result<(Secret, Session), SessionError> {
         let token = secret::new_client_secret()?;
         let now = self.clock.now();
         let session = Session {
             id: ids::new_id(),
             caller: caller.clone(),
-            agent: agent.chars().filter(|char| !char.is_control()).take(MAX_AGENT_CHARS).collect(),
+            name: plain(name),
+            agent: plain(agent),
             address: address.to_owned(),
             created: now,
             seen: now,
@@ -119,6 +126,11 @@ impl Sessions {
     fn expires(&self, created: Timestamp, seen: Timestamp) -> Timestamp {
         seen.plus(self.lifetimes.idle).min(created.plus(self.lifetimes.longest))
     }
+}
+
+/// What others say, in a form that can be shown.
+fn plain(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control()).take(MAX_CHARS).collect()
 }
 
 /// A token has 256 random bits: nobody finds it from a digest that is made fast.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use axum::{Extension, Router};
+use dipper_core::installation::Installation;
 use dipper_core::intake::Intake;
 use dipper_core::sessions::Sessions;
 use tokio::sync::Semaphore;
@@ -21,6 +22,7 @@ use crate::http::limit::{ByAddress, RateLimit};
 use crate::http::refusal::Shapes;
 use crate::http::{self, Common, download, health, openapi, problem};
 use crate::signin::issuer::{self, Issuer};
+use crate::signin::oidc::Oidc;
 use crate::signin::password::Passwords;
 use crate::signin::{Expectations, KeySource, RemoteKeys, TokenVerifier};
 
@@ -34,6 +36,8 @@ pub struct Parts {
     pub passwords: Arc<Passwords>,
     /// Who is signed in to the console.
     pub sessions: Sessions,
+    /// Catalogue, archive and keys.
+    pub installation: Arc<Installation>,
 }
 
 /// A server, cheap to clone.
@@ -48,6 +52,7 @@ struct Inner {
     downloads: Arc<Semaphore>,
     fetches: Arc<Fetches>,
     console_base: Arc<str>,
+    oidc: Option<Oidc>,
 }
 
 impl FromRef<App> for crate::signin::Gate {
@@ -90,7 +95,12 @@ impl App {
         let downloads = Arc::new(Semaphore::new(settings.delivery.max_concurrent_downloads));
         let console_base = settings.console.base_path.as_str().into();
         let fetches = Arc::default();
-        Ok(App(Arc::new(Inner { settings, parts, gate, issuer, downloads, fetches, console_base })))
+        let agreement = settings
+            .sign_in_agreement(&parts.public_url)
+            .map_err(|problem| anyhow::anyhow!("{}: {}", problem.key, problem.message))?;
+        let installation = parts.installation.clone();
+        let oidc = agreement.map(|agreement| Oidc::new(agreement, installation)).transpose()?;
+        Ok(App(Arc::new(Inner { settings, parts, gate, issuer, downloads, fetches, console_base, oidc })))
     }
 
     /// The settings.
@@ -111,6 +121,11 @@ impl App {
     /// Who is signed in to the console.
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.0.parts.sessions
+    }
+
+    /// The issuer at which people sign in to the console, if there is one.
+    pub(crate) fn oidc(&self) -> Option<&Oidc> {
+        self.0.oidc.as_ref()
     }
 
     /// Where the console is found.

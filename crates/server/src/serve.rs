@@ -87,7 +87,8 @@ impl Server {
         let lifetimes = settings.console.lifetimes();
         let sessions = Sessions::new(installation.database.clone(), clients, installation.clock.clone(), lifetimes);
         let intake = Intake::new(installation.clone(), links);
-        let app = App::new(settings, Parts { public_url, intake, passwords, sessions })?;
+        let app =
+            App::new(settings, Parts { public_url, intake, passwords, sessions, installation: installation.clone() })?;
         Ok(Server { listener, tls, redirecting, app, senders, installation, metrics, sftp })
     }
 

@@ -3,6 +3,7 @@ CREATE TABLE sessions (
     id           TEXT PRIMARY KEY,
     token_digest TEXT NOT NULL UNIQUE, -- SHA-256
     client_id    TEXT NOT NULL,
+    name         TEXT NOT NULL,        -- what people call whoever it is
     stored       BIGINT NOT NULL,      -- 1: the grants are looked up in the catalogue with every request
     grants       TEXT NOT NULL,        -- of others: one in a line, the role and the contract
     agent        TEXT NOT NULL,        -- the program, as it calls itself

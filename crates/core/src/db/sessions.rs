@@ -4,7 +4,7 @@ use crate::caller::{Caller, Grants};
 use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
 use crate::time::Timestamp;
 
-const COLUMNS: &str = "id, client_id, stored, grants, agent, address, created, seen, expires";
+const COLUMNS: &str = "id, client_id, name, stored, grants, agent, address, created, seen, expires";
 
 /// A session: one browser in which somebody has signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Session {
     pub id: String,
     /// Who signed in. Of a client that is stored here, the grants are those of the moment at which it signed in.
     pub caller: Caller,
+    /// What people call whoever it is.
+    pub name: String,
     /// The program that was signed in with, as it calls itself.
     pub agent: String,
     /// The address that it was signed in from.
@@ -28,13 +30,14 @@ pub struct Session {
 /// Writes a new session.
 pub async fn insert(transaction: &mut Transaction, session: &Session, token_digest: &str) -> Result<(), DatabaseError> {
     let insert =
-        "INSERT INTO sessions (id, client_id, stored, grants, agent, address, created, seen, expires, token_digest)
-                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        "INSERT INTO sessions (id, client_id, name, stored, grants, agent, address, created, seen, expires, token_digest)
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     let grants: Vec<String> =
         session.caller.grants.iter().map(|(contract_id, role)| format!("{role} {contract_id}")).collect();
     let statement = sql(insert)
         .bind(&session.id)
         .bind(&session.caller.client_id)
+        .bind(&session.name)
         .bind(i64::from(session.caller.stored))
         .bind(grants.join("\n"))
         .bind(&session.agent)
@@ -108,6 +111,7 @@ fn session(row: &Row) -> Result<Session, DatabaseError> {
     Ok(Session {
         id: row.text("id")?,
         caller,
+        name: row.text("name")?,
         agent: row.text("agent")?,
         address: row.text("address")?,
         created: row.time("created")?,

@@ -24,6 +24,7 @@ impl Settings {
         self.check_share(&mut found);
         self.check_deposit(&mut found);
         found.0.extend(self.mail.core().err());
+        found.0.extend(self.sign_in_agreement("https://localhost").err());
         self.check_names(&mut found);
         self.check_packages(&mut found);
         self.sftp.check(&mut found);

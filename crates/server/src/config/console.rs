@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::OidcSettings;
 use super::check::Found;
 
 /// The console.
@@ -18,6 +19,8 @@ pub struct ConsoleSettings {
     pub idle_minutes: u64,
     /// How long a session lasts in all.
     pub session_hours: u64,
+    /// The issuer at which people sign in.
+    pub oidc: OidcSettings,
 }
 
 impl ConsoleSettings {

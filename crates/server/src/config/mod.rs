@@ -9,6 +9,7 @@ mod console;
 mod core;
 mod layers;
 mod mail;
+mod oidc;
 mod sftp;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use bucket::S3Settings;
 pub use console::ConsoleSettings;
 pub use layers::Sources;
 pub use mail::MailSettings;
+pub use oidc::OidcSettings;
 pub use sftp::SftpSettings;
 
 /// The annotated defaults that are compiled in; `dipper.toml` has the same keys.

@@ -7,6 +7,8 @@ use axum::http::{HeaderMap, HeaderValue};
 pub(super) const SESSION: &str = "session";
 /// Ties the form of signing in to the browser that asked for it.
 pub(super) const STRANGER: &str = "stranger";
+/// A sign-in at an issuer that was begun, under seal.
+pub(super) const PENDING: &str = "sign-in";
 /// What was done, for the page that is shown next.
 pub(super) const NOTE: &str = "note";
 /// The language that the reader chose.

@@ -209,7 +209,7 @@ impl<R: Entry> Visit<R> {
             title,
             theme: self.reader.theme,
             target: self.reader.target.clone(),
-            name: Some(self.caller.client_id.clone()),
+            name: Some(self.session.name.clone()),
             csrf: self.csrf.clone(),
             places: places(&self.caller.grants, &self.reader.base, &self.reader.target),
             note: self.reader.note.as_deref().and_then(Note::read),

@@ -8,6 +8,7 @@ mod assets;
 mod cookies;
 #[allow(dead_code, reason = "pages that come use the rest")]
 mod frame;
+mod issuer;
 mod preferences;
 mod refusals;
 pub(crate) mod routes;

@@ -7,7 +7,7 @@ use axum::response::Redirect;
 use axum::routing::{get, post};
 use dipper_core::Role;
 
-use super::{assets, preferences, refusals, sessions, sign_in};
+use super::{assets, issuer, preferences, refusals, sessions, sign_in};
 use crate::app::App;
 use crate::http::routes::Need;
 
@@ -47,7 +47,10 @@ fn pages() -> Pages {
         .get("/", SIGNED_IN, sign_in::home)
         .get("/sign-in", Need::Nothing, sign_in::form)
         .post("/sign-in", Need::Form, sign_in::sign_in)
+        .get("/sign-in/issuer", Need::Nothing, issuer::leave)
+        .get("/sign-in/back", Need::Nothing, issuer::back)
         .post("/sign-out", SIGNED_IN, sign_in::sign_out)
+        .get("/signed-out", Need::Nothing, issuer::signed_out)
         .post("/preferences", Need::Nothing, preferences::choose)
         .get("/sessions", SIGNED_IN, sessions::list)
         .post("/sessions/end-others", SIGNED_IN, sessions::end_others)

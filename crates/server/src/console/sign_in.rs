@@ -18,6 +18,8 @@ use crate::signin::password::SignInError;
 #[template(path = "console/sign_in.html")]
 struct SignInPage {
     frame: Frame,
+    /// What the issuer is called at which people can sign in, and the way there.
+    issuer: Option<(String, String)>,
     /// Where to go then.
     next: String,
     /// The name that was given.
@@ -55,11 +57,12 @@ pub(super) async fn form(
     if stranger.session.is_some() {
         return Ok(see(&next));
     }
-    show(&stranger, StatusCode::OK, next, String::new(), None)
+    show(&app, &stranger, StatusCode::OK, next, String::new(), None)
 }
 
 /// Shows the form. The browser gets what ties the form to it, if it has not got it yet.
-fn show(
+pub(super) fn show(
+    app: &App,
     stranger: &Stranger,
     status: StatusCode,
     next: String,
@@ -77,7 +80,11 @@ fn show(
         }
     };
     let frame = Frame::of_stranger(&stranger.reader, "sign-in-title", form_token(&token));
-    let mut response = page_as(status, &SignInPage { frame, next, name, problem });
+    let issuer = app.settings().console.oidc.button().map(|name| {
+        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", &next).finish();
+        (name.to_owned(), format!("{}/sign-in/issuer?{query}", frame.base))
+    });
+    let mut response = page_as(status, &SignInPage { frame, issuer, next, name, problem });
     stranger.reader.jar.write(response.headers_mut(), cookies::STRANGER, &token, Keeping::Session);
     Ok(response)
 }
@@ -90,24 +97,25 @@ pub(super) async fn sign_in(State(app): State<App>, act: StrangersAct) -> Result
     let secret = Secret::new(form.one("secret")?.unwrap_or_default().to_owned());
     let words = stranger.reader.words;
     let (status, problem) = match app.passwords().verify(&name, secret, stranger.peer).await {
-        Ok(caller) => return begin(&app, &stranger, &caller, &next).await,
+        Ok(caller) => return begin(&app, &stranger, &caller, &caller.client_id, &next).await,
         Err(SignInError::Wrong) => (StatusCode::UNAUTHORIZED, words.text("sign-in-wrong")),
         Err(SignInError::Wait(wait)) => {
             (StatusCode::TOO_MANY_REQUESTS, words.with("sign-in-wait", "count", whole_seconds(wait)))
         }
         Err(SignInError::Unavailable(error)) => return Err(Refusal::database(&error)),
     };
-    show(&stranger, status, next, name, Some(problem))
+    show(&app, &stranger, status, next, name, Some(problem))
 }
 
-/// Begins a session, and goes to `next`.
+/// Begins a session for somebody who is called `name`, and goes to `next`.
 pub(super) async fn begin(
     app: &App,
     stranger: &Stranger,
     caller: &dipper_core::Caller,
+    name: &str,
     next: &str,
 ) -> Result<Response, Refusal> {
-    let begun = app.sessions().begin(caller, &stranger.agent, &stranger.peer.to_string()).await;
+    let begun = app.sessions().begin(caller, name, &stranger.agent, &stranger.peer.to_string()).await;
     let (token, session) = begun.map_err(|error| {
         tracing::error!(%error, "a session could not begin");
         match error {
@@ -128,7 +136,10 @@ pub(super) async fn sign_out(State(app): State<App>, act: Act<SignedIn>) -> Resu
     let visit = act.visit;
     let ended = app.sessions().end(&visit.session.caller.client_id, &visit.session.id).await;
     ended.map_err(|error| Refusal::database(&error))?;
-    let mut response = visit.go("/sign-in", super::frame::Note::done("sign-out-done", "")).into_response();
+    let note = super::frame::Note::done("sign-out-done", "");
+    // Who came from an issuer is still signed in there.
+    let came_from_issuer = !visit.session.caller.stored;
+    let mut response = visit.go(if came_from_issuer { "/signed-out" } else { "/sign-in" }, note).into_response();
     visit.reader.jar.write(response.headers_mut(), cookies::SESSION, "", Keeping::Forget);
     Ok(response)
 }

@@ -143,6 +143,8 @@ pub(crate) struct Stranger {
     pub(super) agent: String,
     /// What ties forms to this browser, if it has something of the kind.
     pub(super) token: Option<String>,
+    /// What it was given when it was sent to the issuer, if it was.
+    pub(super) pending: Option<String>,
 }
 
 impl FromRequestParts<App> for Stranger {
@@ -158,8 +160,9 @@ impl FromRequestParts<App> for Stranger {
             Err(refusal) => return Err(refusal),
         };
         let token = reader.jar.read(&parts.headers, cookies::STRANGER).map(str::to_owned);
+        let pending = reader.jar.read(&parts.headers, cookies::PENDING).map(str::to_owned);
         let agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        Ok(Stranger { reader, session, peer, agent: agent.to_owned(), token })
+        Ok(Stranger { reader, session, peer, agent: agent.to_owned(), token, pending })
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) fn client() -> reqwest::Result<reqwest::Client> {
         .timeout(TIMEOUT)
         .connect_timeout(TIMEOUT / 2)
         .redirect(reqwest::redirect::Policy::none())
+        // Calls are rare: a connection that is kept for the next one has mostly been closed by then.
+        .pool_max_idle_per_host(0)
         .user_agent(concat!("dipper/", env!("CARGO_PKG_VERSION")))
         .build()
 }

@@ -24,22 +24,24 @@ const ARGUMENTS = [
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking",
     "--disable-component-update --disable-sync --disable-dev-shm-usage --force-color-profile=srgb",
 ].join(" ").split(" ");
+/** Nobody but this machine is reached, whatever a page asks for. */
+const ALONE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1";
 /** The longest that a page may take. Nothing takes that long when all is well. */
 const PATIENCE = 30_000;
 
 const findings = [];
 
 /**
- * Runs a scenario in each language at each width, and, unless it cannot do without, in each language without JavaScript.
+ * Runs a scenario in each language at each width, and, unless it cannot do without, once without JavaScript.
  * @param {(visit: Visit) => Promise<void>} scenario
  */
 export async function run(scenario, { languages = LANGUAGES, widths = Object.keys(WIDTHS), withoutScript = true } = {}) {
     mkdirSync(task.screenshots, { recursive: true });
     const rounds = languages.flatMap((language) => widths.map((width) => ({ language, width, script: true })));
-    if (withoutScript) rounds.push(...languages.map((language) => ({ language, width: "phone", script: false })));
+    if (withoutScript) rounds.push({ language: languages[0], width: widths[0], script: false });
     const browser = await chromium.launch({
         executablePath: "/usr/bin/chromium",
-        args: ARGUMENTS,
+        args: [...ARGUMENTS, ALONE],
         timeout: PATIENCE,
     });
     // The machine has a core for the server and one for the browser: two rounds at a time keep both busy.
@@ -196,21 +198,23 @@ class Visit {
 
     #listen() {
         const host = new URL(task.url).host;
-        const friends = new Set([host, ...(task.facts.hosts ?? [])]);
+        // What other servers' pages do, to which ours lead, is not ours to judge.
+        const isOurs = (url) => new URL(url).host === host;
         this.#context.on("request", (request) => {
             const url = new URL(request.url());
-            if (url.protocol !== "data:" && url.protocol !== "blob:" && !friends.has(url.host)) {
+            const from = request.isNavigationRequest() ? undefined : request.frame().url();
+            if (url.protocol !== "data:" && url.host !== host && from && isOurs(from)) {
                 this.#messages.push(() => `asks another host: ${url}`);
             }
         });
         this.#context.on("response", (response) => {
             const [status, url] = [response.status(), response.url()];
-            if (status >= 400) this.#messages.push(() => (this.#refusals.has(status) ? undefined : `${status} for ${url}`));
+            if (status >= 400 && isOurs(url)) this.#messages.push(() => (this.#refusals.has(status) ? undefined : `${status} for ${url}`));
         });
         this.page.on("console", (message) => {
             // What was refused is looked at above.
             const refused = message.text().startsWith("Failed to load resource");
-            if (["error", "warning"].includes(message.type()) && !refused) this.#messages.push(() => `console: ${message.text()}`);
+            if (["error", "warning"].includes(message.type()) && !refused && isOurs(this.page.url())) this.#messages.push(() => `console: ${message.text()}`);
         });
         this.page.on("pageerror", (error) => this.#messages.push(() => `script: ${error.stack}`));
     }

@@ -2,6 +2,7 @@
 //! and keeps pictures of it below `target/tmp/screenshots`.
 
 mod description;
+mod sign_in;
 
 use std::io::Write as _;
 use std::path::Path;

@@ -1,0 +1,12 @@
+issuer-button = Mit { $issuer } anmelden
+issuer-or = oder mit Name und Kennwort eines Zugangs
+issuer-away = { $issuer } antwortet gerade nicht. Versuchen Sie es bald noch einmal.
+issuer-not-begun = Diese Anmeldung wurde in einem anderen Fenster oder vor zu langer Zeit begonnen. Beginnen Sie neu.
+issuer-cancelled = Die Anmeldung bei { $issuer } wurde abgebrochen.
+issuer-refused = { $issuer } hat Sie nicht angemeldet: { $reason }
+issuer-not-believed = Die Antwort von { $issuer } ist nicht gültig. Beginnen Sie neu; hilft das nicht, sagen Sie es den Betreibern des Archivs.
+issuer-no-role = { $name } hat hier noch keine Rolle. Fragen Sie die Betreiber des Archivs.
+signed-out-title = Sie sind abgemeldet
+signed-out-here = Sie sind hier abgemeldet. Bei { $issuer } sind Sie noch angemeldet.
+signed-out-there = Auch bei { $issuer } abmelden
+signed-out-again = Wieder anmelden

@@ -1,0 +1,12 @@
+issuer-button = Sign in with { $issuer }
+issuer-or = or with the name and secret of a client
+issuer-away = { $issuer } does not answer at the moment. Try again soon.
+issuer-not-begun = This sign-in was begun in another window or too long ago. Begin again.
+issuer-cancelled = The sign-in at { $issuer } was cancelled.
+issuer-refused = { $issuer } did not sign you in: { $reason }
+issuer-not-believed = What { $issuer } answered is not valid. Begin again; if that does not help, tell whoever runs the archive.
+issuer-no-role = { $name } has no role here yet. Ask whoever runs the archive.
+signed-out-title = You have signed out
+signed-out-here = You have signed out here. At { $issuer } you are still signed in.
+signed-out-there = Sign out of { $issuer } too
+signed-out-again = Sign in again

@@ -1,0 +1,12 @@
+issuer-button = Logg inn med { $issuer }
+issuer-or = eller med navn og hemmelighet for en klient
+issuer-away = { $issuer } svarer ikke akkurat nå. Prøv igjen om litt.
+issuer-not-begun = Denne innloggingen ble startet i et annet vindu eller for lenge siden. Begynn på nytt.
+issuer-cancelled = Innloggingen hos { $issuer } ble avbrutt.
+issuer-refused = { $issuer } logget deg ikke inn: { $reason }
+issuer-not-believed = Svaret fra { $issuer } er ikke gyldig. Begynn på nytt; hjelper ikke det, si fra til dem som drifter arkivet.
+issuer-no-role = { $name } har ingen rolle her ennå. Spør dem som drifter arkivet.
+signed-out-title = Du er logget ut
+signed-out-here = Du er logget ut her. Hos { $issuer } er du fortsatt logget inn.
+signed-out-there = Logg ut av { $issuer } også
+signed-out-again = Logg inn igjen
