@@ -2,10 +2,18 @@
 
 use crate::caller::Caller;
 use crate::db::events::{self, Event};
+use crate::db::excerpts;
 use crate::db::holds::{self, LegalHold};
+use crate::excerpt::Excerpt;
 use crate::intake::{Intake, IntakeError};
+use crate::time::Timestamp;
 
 impl Intake {
+    /// What the clock shows by which deliveries are kept.
+    pub fn now(&self) -> Timestamp {
+        self.installation.clock.now()
+    }
+
     /// The newest events of a package, newest first: at most `limit` of them, older than the event `before` where that is
     /// given.
     pub async fn package_events(
@@ -23,6 +31,12 @@ impl Intake {
     pub async fn order_events(&self, caller: &Caller, id: &str, limit: u32) -> Result<Vec<Event>, IntakeError> {
         let order = self.order_readable(caller, id).await?;
         Ok(events::list(&self.installation.database, Some(&order.id), None, limit).await?)
+    }
+
+    /// The files and folders that were chosen for an order, if it is not for all.
+    pub async fn order_excerpt(&self, caller: &Caller, id: &str) -> Result<Option<Excerpt>, IntakeError> {
+        let order = self.order_readable(caller, id).await?;
+        Ok(excerpts::get(&self.installation.database, &order.id).await?)
     }
 
     /// The legal holds that keep a package from being deleted now.

@@ -129,6 +129,9 @@ async fn versions_surfaces_folders_and_files_are_delivered_by_link() {
     bench.work().await;
     let (filename, files) = delivered(&bench, &order).await;
     assert_eq!((filename.as_str(), files["notes.txt"].as_slice()), ("p_v1.tar", b"of one".as_slice()));
+    let told = bench.intake.order_excerpt(&bench.reader(CLIENT), &orders[3].id).await.unwrap().unwrap();
+    assert_eq!(told.entries(), ["data/letters/"]);
+    assert_eq!(bench.intake.order_excerpt(&bench.reader(CLIENT), &order.id).await.unwrap(), None);
     let events = bench.administration.event_list(Some(&orders[3].id), None, 100).await.unwrap();
     assert_eq!(events[0].detail, "chosen files of version 1: data/letters/");
 }

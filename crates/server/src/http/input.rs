@@ -103,6 +103,12 @@ impl Parameters {
         }
     }
 
+    /// The values of a parameter that may be given several times, without empty ones.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let given = self.0.iter().filter(move |(key, value)| key == name && !value.is_empty());
+        given.map(|(_, value)| value.as_str())
+    }
+
     /// All of them as a query, with this value in the place of the ones of its name.
     pub fn with(&self, name: &str, value: &str) -> String {
         let others = self.0.iter().filter(|(key, _)| key != name);

@@ -12,6 +12,7 @@ pub mod json;
 pub mod limit;
 pub mod listener;
 pub mod openapi;
+pub(crate) mod outgoing;
 pub mod problem;
 pub mod range;
 pub mod refusal;
