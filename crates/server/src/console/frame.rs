@@ -62,7 +62,12 @@ pub(crate) struct Place {
 }
 
 /// Where the navigation leads, with the role that it takes.
-const PLACES: [(&str, &str, Role); 0] = [];
+const PLACES: [(&str, &str, Role); 4] = [
+    ("/packages", "packages-title", Role::Read),
+    ("/orders", "orders-title", Role::Read),
+    ("/outgoing", "outgoing-title", Role::Read),
+    ("/webhooks", "webhooks-title", Role::Read),
+];
 
 /// What was done before this page: a text with something put into it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 
 mod assets;
 mod cookies;
+mod depositor;
 #[allow(dead_code, reason = "pages that come use the rest")]
 mod frame;
 mod issuer;

@@ -7,6 +7,7 @@ use axum::response::Redirect;
 use axum::routing::{get, post};
 use dipper_core::Role;
 
+use super::depositor::{folder, order, ordering, orders, outgoing, package, packages, webhooks};
 use super::{assets, issuer, preferences, refusals, sessions, sign_in};
 use crate::app::App;
 use crate::http::routes::Need;
@@ -55,6 +56,20 @@ fn pages() -> Pages {
         .get("/sessions", SIGNED_IN, sessions::list)
         .post("/sessions/end-others", SIGNED_IN, sessions::end_others)
         .post("/sessions/{sessionId}/end", SIGNED_IN, sessions::end)
+        .get("/packages", READ, packages::list)
+        .get("/packages/{packageId}", READ, package::show)
+        .get("/packages/{packageId}/files", READ, folder::show)
+        .post("/packages/{packageId}/orders", READ, ordering::order)
+        .get("/orders", READ, orders::list)
+        .get("/orders/{orderId}", READ, order::show)
+        .get("/orders/{orderId}/receipt", READ, order::receipt)
+        .post("/orders/{orderId}/cancel", READ, order::cancel)
+        .post("/orders/{orderId}/renew", READ, order::renew)
+        .get("/outgoing", READ, outgoing::list)
+        .get("/outgoing/{fileName}", READ, outgoing::fetch)
+        .get("/webhooks", READ, webhooks::list)
+        .get("/webhooks/{webhookId}", READ, webhooks::show)
+        .post("/webhooks/{webhookId}/replay", READ, webhooks::replay)
 }
 
 /// What each page takes, with its path below the console's.

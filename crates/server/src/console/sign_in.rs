@@ -43,7 +43,7 @@ pub(super) async fn home(visit: Visit<SignedIn>) -> Response {
 /// Where somebody begins.
 mod routes_of {
     pub(super) const OPERATOR: &str = "/sessions";
-    pub(super) const READ: &str = "/sessions";
+    pub(super) const READ: &str = "/packages";
     pub(super) const NOBODY: &str = "/sessions";
 }
 

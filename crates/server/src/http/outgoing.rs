@@ -34,8 +34,7 @@ pub(crate) async fn send(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
-    let OpenedFile { contract_id, file, opened } =
-        app.intake().outgoing_open(caller, name).await.map_err(refusal)?;
+    let OpenedFile { contract_id, file, opened } = app.intake().outgoing_open(caller, name).await.map_err(refusal)?;
     let file = File::from_std(file);
     let found = file.metadata().await.map_err(|error| refusal(OutgoingError::Io(name.to_owned(), error)))?;
     let delivery = Delivery::new(&contract_id, name, &found);

@@ -36,6 +36,7 @@ mod cli_remote;
 mod cli_support;
 mod cold;
 mod console;
+mod console_depositor;
 mod console_support;
 mod contractor_day;
 mod crash;

@@ -1,0 +1,10 @@
+outgoing-title = Ausgangsbereich
+outgoing-none = Zurzeit liegt dort nichts.
+outgoing-use-of = Belegung des Bereichs von { $contract }
+outgoing-of = von { $quota }
+outgoing-no-quota = unbegrenzt
+outgoing-delivered = Ausgeliefert
+outgoing-fetched = Abgeholt
+outgoing-not-fetched = noch nicht
+outgoing-expires = Wird entfernt
+outgoing-order = Bestellung

@@ -1,0 +1,10 @@
+outgoing-title = Outgoing area
+outgoing-none = Nothing lies there now.
+outgoing-use-of = Use of the area of { $contract }
+outgoing-of = of { $quota }
+outgoing-no-quota = no bound
+outgoing-delivered = Delivered
+outgoing-fetched = Fetched
+outgoing-not-fetched = not yet
+outgoing-expires = Removed
+outgoing-order = Order

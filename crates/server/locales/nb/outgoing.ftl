@@ -1,0 +1,10 @@
+outgoing-title = Utgående område
+outgoing-none = Det ligger ingenting der nå.
+outgoing-use-of = Bruk av området til { $contract }
+outgoing-of = av { $quota }
+outgoing-no-quota = ingen grense
+outgoing-delivered = Levert
+outgoing-fetched = Hentet
+outgoing-not-fetched = ikke ennå
+outgoing-expires = Fjernes
+outgoing-order = Bestilling

@@ -1,0 +1,179 @@
+//! What lies in a package, folder by folder, and the form to order a part of it.
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use dipper_core::db::orders::View;
+use dipper_core::intake::FolderQuery;
+use dipper_core::listing::{FileEntry, FolderCursor, FolderEntry, FolderPage};
+
+use super::{number, query, refused, view};
+use crate::app::App;
+use crate::console::frame::{Frame, page};
+use crate::console::visit::Visit;
+use crate::console::words::Words;
+use crate::http::input::Parameters;
+use crate::http::refusal::Refusal;
+use crate::signin::Read;
+
+/// Folders and files on a page.
+const PAGE: u32 = 200;
+
+#[derive(Template)]
+#[template(path = "console/depositor/folder.html")]
+struct FolderTemplate {
+    frame: Frame,
+    id: String,
+    object_id: String,
+    /// The version that was asked for by its number, empty for the newest.
+    version: String,
+    view: &'static str,
+    is_surface: bool,
+    /// The versions to choose from.
+    versions: Vec<(u32, bool)>,
+    /// The path of the folder, with `/` at its end; empty at the top.
+    folder: String,
+    /// The folders above it, each with its address.
+    above: Vec<(String, String)>,
+    files_told: String,
+    size_told: String,
+    folders: Vec<FolderRow>,
+    files: Vec<FileRow>,
+    next: Option<String>,
+    is_preserved: bool,
+}
+
+struct FolderRow {
+    name: String,
+    path: String,
+    address: String,
+    files: String,
+    size: String,
+}
+
+struct FileRow {
+    name: String,
+    path: String,
+    size: String,
+    bytes: String,
+    checksums: Vec<(&'static str, String)>,
+}
+
+/// Which folder of which version.
+struct Asked {
+    id: String,
+    version: Option<u32>,
+    view: View,
+    /// Without `/` at its end.
+    folder: String,
+}
+
+impl Asked {
+    fn address(&self, folder: &str, after: &str) -> String {
+        let version = self.version.map(|number| number.to_string()).unwrap_or_default();
+        let view = if self.view == View::Version { "" } else { self.view.name() };
+        query(&[("version", &version), ("view", view), ("folder", folder), ("after", after)])
+    }
+
+    /// The path of something in the folder.
+    fn below(&self, name: &str) -> String {
+        if self.folder.is_empty() { name.to_owned() } else { format!("{}/{name}", self.folder) }
+    }
+
+    fn above(&self) -> Vec<(String, String)> {
+        let mut above: Vec<(String, String)> = Vec::new();
+        let mut path = String::new();
+        for name in self.folder.split('/').filter(|name| !name.is_empty()) {
+            if !path.is_empty() {
+                path.push('/');
+            }
+            path.push_str(name);
+            above.push((name.to_owned(), self.address(&path, "")));
+        }
+        above
+    }
+
+    fn folder_row(&self, words: Words, entry: FolderEntry) -> FolderRow {
+        let path = self.below(&entry.name);
+        FolderRow {
+            address: self.address(&path, ""),
+            files: words.with("folder-files", "count", entry.file_count),
+            size: words.size(&entry.size_bytes),
+            name: entry.name,
+            path,
+        }
+    }
+
+    fn file_row(words: Words, entry: FileEntry) -> FileRow {
+        let missing = || words.text("folder-missing");
+        FileRow {
+            size: entry.size_bytes.as_ref().map_or_else(missing, |bytes| words.size(bytes)),
+            bytes: entry.size_bytes.as_ref().map(|bytes| words.bytes(bytes)).unwrap_or_default(),
+            checksums: entry.checksums.iter().map(|(kind, digest)| (kind.name(), digest.to_string())).collect(),
+            name: entry.name,
+            path: entry.path,
+        }
+    }
+}
+
+/// A page of a folder.
+pub(in crate::console) async fn show(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    visit: Visit<Read>,
+    parameters: Parameters,
+) -> Result<Response, Refusal> {
+    let (words, intake) = (visit.words, app.intake());
+    let asked = Asked {
+        version: number(parameters.one("version")?)?,
+        view: view(parameters.one("view")?)?,
+        folder: parameters.one("folder")?.unwrap_or_default().trim_matches('/').to_owned(),
+        id,
+    };
+    let (package, versions) = intake.package_get(&visit.caller, &asked.id).await.map_err(refused)?;
+    let wanted = FolderQuery {
+        version: asked.version,
+        view: asked.view,
+        folder: asked.folder.clone(),
+        after: parameters.one("after")?.map(cursor).transpose()?,
+        limit: PAGE,
+    };
+    let FolderPage { folders, files, file_count, size_bytes, next } =
+        intake.package_folder(&visit.caller, &asked.id, &wanted).await.map_err(refused)?;
+    let title = match asked.folder.rsplit('/').next() {
+        Some(name) if !name.is_empty() => {
+            words.with_two("folder-title-in", "name", name, "package", &*package.object_id)
+        }
+        _ => words.with("folder-title", "package", package.object_id.as_str()),
+    };
+    Ok(page(&FolderTemplate {
+        frame: visit.frame_titled(title),
+        version: asked.version.map(|number| number.to_string()).unwrap_or_default(),
+        view: asked.view.name(),
+        is_surface: asked.view == View::Surface,
+        versions: versions.iter().rev().map(|known| (known.number, asked.version == Some(known.number))).collect(),
+        folder: asked.folder.clone(),
+        above: asked.above(),
+        files_told: words.with("folder-files", "count", file_count),
+        size_told: words.size(&size_bytes),
+        folders: folders.into_iter().map(|entry| asked.folder_row(words, entry)).collect(),
+        files: files.into_iter().map(|entry| Asked::file_row(words, entry)).collect(),
+        next: next.map(|next| asked.address(&asked.folder, &written(&next))),
+        is_preserved: package.state == dipper_core::db::packages::PackageState::Preserved,
+        object_id: package.object_id,
+        id: asked.id,
+    }))
+}
+
+fn written(cursor: &FolderCursor) -> String {
+    match cursor {
+        FolderCursor::Folder(name) => format!("d{name}"),
+        FolderCursor::File(name) => format!("f{name}"),
+    }
+}
+
+fn cursor(text: &str) -> Result<FolderCursor, Refusal> {
+    let folder = text.strip_prefix('d').map(|name| FolderCursor::Folder(name.to_owned()));
+    let cursor = folder.or_else(|| text.strip_prefix('f').map(|name| FolderCursor::File(name.to_owned())));
+    cursor.ok_or_else(|| Refusal::bad_request("the parameter `after` is what the page before leads to"))
+}
