@@ -10,6 +10,7 @@ pub mod https;
 pub mod input;
 pub mod json;
 pub mod limit;
+pub(crate) mod listed;
 pub mod listener;
 pub mod openapi;
 pub(crate) mod outgoing;

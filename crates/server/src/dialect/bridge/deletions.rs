@@ -1,33 +1,25 @@
 //! What is deleted for good.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::header::LINK;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use dipper_core::Role;
-use dipper_core::db::deletions::DeletionFilter;
 use dipper_core::deletion::{DeletionCommand, DeletionSummary};
 
 use super::DIALECT;
-use super::lists::json;
 use super::mapping::{self, DEFAULT_CHECKSUM, DELETE, DELETE_STATES};
 use super::wire::{DeleteAccepted, DeleteAnswer, DeleteEntry, DeletedFileAnswer, SelectionBody, SelectionRequest};
 use crate::app::App;
 use crate::http::input::{Parameters, PathNames, read_body};
+use crate::http::listed::{Deletions, json, listed};
 use crate::http::problem::{Problem, Refused, RefusedBody};
 use crate::http::refusal::Refusal;
-use crate::http::stream::{told, written};
-use crate::http::{checksum, cursor, json as read, refused};
+use crate::http::stream::written;
+use crate::http::{checksum, json as read, refused};
 use crate::signin::{BasicPermit, Read, Write};
-
-const MAX_PAGE: u64 = 1000;
-/// Deletions that are looked up at a time.
-const PAGE: u32 = 500;
-/// The kind of cursor.
-const CURSOR: char = 'x';
 
 /// Delete files
 ///
@@ -90,47 +82,13 @@ pub(super) async fn deletion_list(
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
     let asked = parameters.state(DELETE, &DELETE_STATES)?;
-    let limit = parameters.integer("limit", 1..=MAX_PAGE)?;
-    let before = parameters.one("cursor")?.map(|given| cursor::read(CURSOR, given)).transpose()?;
-    let (intake, caller) = (app.intake().clone(), permit.caller);
-    let first = u32::try_from(limit.unwrap_or(PAGE.into())).unwrap_or(PAGE);
-    let states = Some(mapping::delete_states(asked));
-    let mut filter = DeletionFilter { contract_id: None, states, before, limit: first };
-    let mut page = intake.deletion_list(&caller, &filter).await.map_err(refused::deletion)?;
-    let mut next = next_of(&page, first);
-    let link = next.as_ref().filter(|_| limit.is_some());
-    let link = link.map(|id| cursor::next_link(&parameters, &cursor::write(CURSOR, id)));
-    next = next.filter(|_| limit.is_none());
-    let mut response = json(told(async move |mut writer| {
-        let mut before = b'{';
-        loop {
-            for summary in &page {
-                let Some(status) = mapping::delete_status(summary.order.state) else { continue };
-                writer.buffer().push(before);
-                serde_json::to_writer(writer.buffer(), &summary.order.id)?;
-                writer.buffer().push(b':');
-                let entry = DeleteEntry { files: summary.deletion.file_count.to_string(), status };
-                serde_json::to_writer(writer.buffer(), &entry)?;
-                before = b',';
-            }
-            writer.pass_on().await?;
-            let Some(last) = next.take() else { break };
-            (filter.before, filter.limit) = (Some(last), PAGE);
-            page = intake.deletion_list(&caller, &filter).await.map_err(io::Error::other)?;
-            next = next_of(&page, PAGE);
-        }
-        writer.buffer().extend_from_slice(if before == b'{' { b"{}" } else { b"}" });
-        Ok(writer)
-    }));
-    if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
-        response.headers_mut().insert(LINK, link);
-    }
-    Ok(response)
-}
-
-/// Where the list goes on, if the page is full.
-fn next_of(page: &[DeletionSummary], limit: u32) -> Option<String> {
-    page.last().filter(|_| page.len() == limit as usize).map(|summary| summary.order.id.clone())
+    let states = mapping::delete_states(asked);
+    let source = Deletions { intake: app.intake().clone(), caller: permit.caller, states };
+    listed(&parameters, source, |summary: &DeletionSummary| {
+        let status = mapping::delete_status(summary.order.state)?;
+        Some(DeleteEntry { files: summary.deletion.file_count.to_string(), status })
+    })
+    .await
 }
 
 /// A deletion with its files

@@ -3,33 +3,28 @@
 use std::io;
 
 use axum::extract::{Request, State};
-use axum::http::header::LINK;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use dipper_core::Role;
-use dipper_core::db::deposits::{DepositFilter, DepositView};
+use dipper_core::db::deposits::DepositView;
 use dipper_core::gateway::GatewayRegistration;
 use dipper_core::intake::{DepositCommand, Intake};
 use dipper_core::secret::Secret;
 
 use super::DIALECT;
-use super::lists::json;
 use super::mapping::{self, DEFAULT_CHECKSUM, DEPOSIT, DEPOSIT_STATES};
 use super::wire::{DepositAnswer, DepositBody, DepositEntry, DepositRequest, DepositStatus, Registration};
 use crate::app::App;
 use crate::http::input::{JsonBody, Parameters, PathNames, read_body};
+use crate::http::listed::{Deposits, json, listed};
 use crate::http::problem::{Problem, Refused, RefusedBody};
 use crate::http::refusal::Refusal;
 use crate::http::stream::{PieceWriter, told};
-use crate::http::{checksum, cursor, json as read, refused};
+use crate::http::{checksum, json as read, refused};
 use crate::signin::{BasicPermit, Read, Write};
 
-const MAX_PAGE: u64 = 1000;
-/// Deposits that are looked up at a time, and files of one.
-const PAGE: u32 = 500;
+/// Files that are looked up at a time.
 const FILES: u32 = 1000;
-/// The kind of cursor.
-const CURSOR: char = 'd';
 
 /// Register the gateway from which files are fetched
 ///
@@ -119,48 +114,14 @@ pub(super) async fn deposit_list(
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
     let asked = parameters.state(DEPOSIT, &DEPOSIT_STATES)?;
-    let limit = parameters.integer("limit", 1..=MAX_PAGE)?;
-    let before = parameters.one("cursor")?.map(|given| cursor::read(CURSOR, given)).transpose()?;
     let contract_id = permit.caller.account(Role::Read).ok_or_else(|| refused::no_account(Role::Read))?.to_owned();
-    let (intake, caller) = (app.intake().clone(), permit.caller);
-    let first = u32::try_from(limit.unwrap_or(PAGE.into())).unwrap_or(PAGE);
-    let states = Some(mapping::deposit_states(asked));
-    let mut filter = DepositFilter { contract_id, states, before, limit: first };
-    let mut page = intake.deposit_list(&caller, &filter).await.map_err(refused::deposit)?;
-    let mut next = next_of(&page, first);
-    let link = next.as_ref().filter(|_| limit.is_some());
-    let link = link.map(|id| cursor::next_link(&parameters, &cursor::write(CURSOR, id)));
-    next = next.filter(|_| limit.is_none());
-    let mut response = json(told(async move |mut writer| {
-        let mut before = b'{';
-        loop {
-            for view in &page {
-                let Some(status) = mapping::deposit_status(view.order.state) else { continue };
-                writer.buffer().push(before);
-                serde_json::to_writer(writer.buffer(), &view.deposit.object_id)?;
-                writer.buffer().push(b':');
-                let entry = DepositEntry { files: view.deposit.file_count.to_string(), status };
-                serde_json::to_writer(writer.buffer(), &entry)?;
-                before = b',';
-            }
-            writer.pass_on().await?;
-            let Some(last) = next.take() else { break };
-            (filter.before, filter.limit) = (Some(last), PAGE);
-            page = intake.deposit_list(&caller, &filter).await.map_err(io::Error::other)?;
-            next = next_of(&page, PAGE);
-        }
-        writer.buffer().extend_from_slice(if before == b'{' { b"{}" } else { b"}" });
-        Ok(writer)
-    }));
-    if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
-        response.headers_mut().insert(LINK, link);
-    }
-    Ok(response)
-}
-
-/// Where the list goes on, if the page is full.
-fn next_of(page: &[DepositView], limit: u32) -> Option<String> {
-    page.last().filter(|_| page.len() == limit as usize).map(|view| view.order.id.clone())
+    let states = mapping::deposit_states(asked);
+    let source = Deposits { intake: app.intake().clone(), caller: permit.caller, contract_id, states };
+    listed(&parameters, source, |view: &DepositView| {
+        let status = mapping::deposit_status(view.order.state)?;
+        Some(DepositEntry { files: view.deposit.file_count.to_string(), status })
+    })
+    .await
 }
 
 /// The newest deposit of a filegroup, with its files

@@ -2,10 +2,9 @@
 
 use std::io::{self, Write as _};
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_TYPE, LINK};
+use axum::http::header::LINK;
 use axum::response::{IntoResponse, Response};
 use dipper_archive::digest::Algorithm;
 use dipper_core::Caller;
@@ -15,6 +14,7 @@ use super::mapping::DEFAULT_CHECKSUM;
 use super::wire::ListedFile;
 use crate::app::App;
 use crate::http::input::{Parameters, PathNames};
+use crate::http::listed::json;
 use crate::http::problem::{Problem, Refused};
 use crate::http::refusal::Refusal;
 use crate::http::stream::{PieceWriter, told, written};
@@ -160,9 +160,4 @@ fn describe(writer: &mut PieceWriter, filegroup: &Filegroup, algorithm: Algorith
         before = ",";
     }
     write!(writer, "]}}")
-}
-
-/// An answer in JSON that is made while it is sent.
-pub(super) fn json(body: Body) -> Response {
-    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -4,8 +4,7 @@ use std::io;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::header::LINK;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use dipper_archive::digest::Algorithm;
 use dipper_core::intake::{Intake, OrderRestore, RestoreView};
@@ -14,26 +13,22 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::DIALECT;
-use super::lists::json;
 use super::mapping::{self, DEFAULT_CHECKSUM, RESTORE, RESTORE_STATES};
 use super::wire::{
     ExpirationAnswer, ExpirationRequest, RestoreAccepted, RestoreAnswer, SelectionBody, SelectionRequest,
 };
 use crate::app::App;
 use crate::http::input::{Parameters, PathNames, read_body};
+use crate::http::listed::{Entry, Restores, json, listed};
 use crate::http::problem::{Problem, Refused, RefusedBody};
 use crate::http::refusal::Refusal;
 use crate::http::restored::{self, Asked};
 use crate::http::stream::{PieceWriter, told};
-use crate::http::{checksum, cursor, json as read, refused};
+use crate::http::{checksum, json as read, refused};
 use crate::signin::{BasicPermit, Read};
 
-const MAX_PAGE: u64 = 1000;
-/// Restores that are looked up at a time, and files of one.
-const PAGE: u32 = 100;
+/// Files that are looked up at a time.
 const FILES: u32 = 1000;
-/// The kind of cursor.
-const CURSOR: char = 'r';
 
 /// Have files restored
 ///
@@ -94,37 +89,9 @@ pub(super) async fn restore_list(
 ) -> Result<Response, Refusal> {
     let state = parameters.state(RESTORE, &RESTORE_STATES)?;
     let algorithm = checksum::asked(&parameters)?.unwrap_or(DEFAULT_CHECKSUM);
-    let limit = parameters.integer("limit", 1..=MAX_PAGE)?;
-    let before = parameters.one("cursor")?.map(|given| cursor::read(CURSOR, given)).transpose()?;
-    let (intake, caller) = (app.intake().clone(), permit.caller);
-    let first = u32::try_from(limit.unwrap_or(PAGE.into())).unwrap_or(PAGE);
-    let page = intake.restore_list(&caller, state, before, first).await.map_err(refused::restore)?;
-    let next = page.last().filter(|_| page.len() == first as usize).map(|view| view.restore.id.clone());
-    let link = next.as_ref().filter(|_| limit.is_some());
-    let link = link.map(|id| cursor::next_link(&parameters, &cursor::write(CURSOR, id)));
-    let mut next = next.filter(|_| limit.is_none());
-    let mut response = json(told(async move |mut writer| {
-        let (mut page, mut between) = (page, "");
-        writer.buffer().push(b'{');
-        loop {
-            for view in &page {
-                writer.buffer().extend_from_slice(between.as_bytes());
-                serde_json::to_writer(writer.buffer(), &view.restore.id)?;
-                writer.buffer().push(b':');
-                describe(&mut writer, &intake, view, algorithm).await?;
-                between = ",";
-            }
-            let Some(last) = next.take() else { break };
-            page = intake.restore_list(&caller, state, Some(last), PAGE).await.map_err(io::Error::other)?;
-            next = page.last().filter(|_| page.len() == PAGE as usize).map(|view| view.restore.id.clone());
-        }
-        writer.buffer().push(b'}');
-        Ok(writer)
-    }));
-    if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
-        response.headers_mut().insert(LINK, link);
-    }
-    Ok(response)
+    let entry = WithFiles { intake: app.intake().clone(), algorithm };
+    let source = Restores { intake: app.intake().clone(), caller: permit.caller, state };
+    listed(&parameters, source, entry).await
 }
 
 /// A restore with its files
@@ -157,6 +124,20 @@ pub(super) async fn restore_get(
         describe(&mut writer, &intake, &view, algorithm).await?;
         Ok(writer)
     })))
+}
+
+/// A restore as an entry of a list.
+struct WithFiles {
+    intake: Intake,
+    algorithm: Algorithm,
+}
+
+impl Entry<RestoreView> for WithFiles {
+    async fn write(&self, writer: &mut PieceWriter, start: Vec<u8>, view: &RestoreView) -> io::Result<bool> {
+        writer.buffer().extend_from_slice(&start);
+        describe(writer, &self.intake, view, self.algorithm).await?;
+        Ok(true)
+    }
 }
 
 /// Writes a restore with its files, which may be many.

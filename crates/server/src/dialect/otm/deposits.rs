@@ -1,37 +1,27 @@
 //! Where files are fetched from, and what is deposited.
 
 use std::collections::BTreeMap;
-use std::io;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::header::LINK;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use dipper_archive::digest::Algorithm;
 use dipper_core::Role;
-use dipper_core::db::deposits::{DepositFilter, DepositView};
 use dipper_core::gateway::GatewayRegistration;
 use dipper_core::intake::DepositCommand;
 use dipper_core::secret::Secret;
 
 use super::DIALECT;
-use super::lists::json;
 use super::mapping::{self, DEPOSIT, DEPOSIT_STATES};
 use super::wire::{DepositAnswer, DepositBody, DepositRequest, Registration};
 use crate::app::App;
 use crate::http::input::{JsonBody, Parameters, PathNames, read_body};
+use crate::http::listed::{Deposits, listed};
 use crate::http::problem::{Problem, Refused, RefusedBody};
 use crate::http::refusal::Refusal;
-use crate::http::stream::told;
-use crate::http::{cursor, json as read, refused};
+use crate::http::{json as read, refused};
 use crate::signin::{BasicPermit, Operator, Read, Write};
-
-const MAX_PAGE: u64 = 1000;
-/// Deposits that are looked up at a time.
-const PAGE: u32 = 500;
-/// The kind of cursor.
-const CURSOR: char = 'd';
 
 /// Register the gateway from which files are fetched
 ///
@@ -121,47 +111,10 @@ pub(super) async fn deposit_list(
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
     let asked = parameters.state(DEPOSIT, &DEPOSIT_STATES)?;
-    let limit = parameters.integer("limit", 1..=MAX_PAGE)?;
-    let before = parameters.one("cursor")?.map(|given| cursor::read(CURSOR, given)).transpose()?;
     let contract_id = permit.caller.account(Role::Read).ok_or_else(|| refused::no_account(Role::Read))?.to_owned();
-    let (intake, caller) = (app.intake().clone(), permit.caller);
-    let first = u32::try_from(limit.unwrap_or(PAGE.into())).unwrap_or(PAGE);
-    let states = Some(mapping::deposit_states(asked));
-    let mut filter = DepositFilter { contract_id, states, before, limit: first };
-    let mut page = intake.deposit_list(&caller, &filter).await.map_err(refused::deposit)?;
-    let mut next = next_of(&page, first);
-    let link = next.as_ref().filter(|_| limit.is_some());
-    let link = link.map(|id| cursor::next_link(&parameters, &cursor::write(CURSOR, id)));
-    next = next.filter(|_| limit.is_none());
-    let mut response = json(told(async move |mut writer| {
-        let mut before = b'{';
-        loop {
-            for view in &page {
-                let Some(answer) = mapping::deposit_answer(view) else { continue };
-                writer.buffer().push(before);
-                serde_json::to_writer(writer.buffer(), &view.deposit.object_id)?;
-                writer.buffer().push(b':');
-                serde_json::to_writer(writer.buffer(), &answer)?;
-                before = b',';
-            }
-            writer.pass_on().await?;
-            let Some(last) = next.take() else { break };
-            (filter.before, filter.limit) = (Some(last), PAGE);
-            page = intake.deposit_list(&caller, &filter).await.map_err(io::Error::other)?;
-            next = next_of(&page, PAGE);
-        }
-        writer.buffer().extend_from_slice(if before == b'{' { b"{}" } else { b"}" });
-        Ok(writer)
-    }));
-    if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
-        response.headers_mut().insert(LINK, link);
-    }
-    Ok(response)
-}
-
-/// Where the list goes on, if the page is full.
-fn next_of(page: &[DepositView], limit: u32) -> Option<String> {
-    page.last().filter(|_| page.len() == limit as usize).map(|view| view.order.id.clone())
+    let states = mapping::deposit_states(asked);
+    let source = Deposits { intake: app.intake().clone(), caller: permit.caller, contract_id, states };
+    listed(&parameters, source, mapping::deposit_answer).await
 }
 
 /// Where the newest deposit of a filegroup stands

@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 use std::io::{self, Write as _};
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_TYPE, LINK};
+use axum::http::header::LINK;
 use axum::response::{IntoResponse, Response};
 use dipper_core::Caller;
 use dipper_core::intake::{Filegroup, Intake};
@@ -14,6 +13,7 @@ use dipper_core::intake::{Filegroup, Intake};
 use super::mapping;
 use crate::app::App;
 use crate::http::input::{Parameters, PathNames};
+use crate::http::listed::json;
 use crate::http::problem::{Problem, Refused};
 use crate::http::refusal::Refusal;
 use crate::http::stream::{PieceWriter, told, written};
@@ -193,11 +193,6 @@ fn names(versions: &[(u32, String)]) -> Vec<(u32, String)> {
     }
     names.reverse();
     names
-}
-
-/// An answer in JSON that is made while it is sent.
-pub(super) fn json(body: Body) -> Response {
-    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 #[cfg(test)]

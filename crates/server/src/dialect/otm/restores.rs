@@ -5,8 +5,7 @@ use std::io;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::LINK;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -18,26 +17,22 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::DIALECT;
-use super::lists::json;
 use super::mapping::{self, RESTORE, RESTORE_STATES};
 use super::wire::{ExpirationRequest, RestoreAccepted, RestoreAnswer, SelectionBody, SelectionRequest};
 use crate::app::App;
 use crate::http::input::{Parameters, PathNames, read_body};
+use crate::http::listed::{Restores, json, listed};
 use crate::http::problem::{Problem, Refused, RefusedBody};
 use crate::http::refusal::Refusal;
 use crate::http::restored::{self, Asked};
 use crate::http::stream::{PieceWriter, told};
-use crate::http::{checksum, cursor, json as read, refused};
+use crate::http::{checksum, json as read, refused};
 use crate::signin::{BasicPermit, Operator, Read};
 
 const DIGEST: HeaderName = HeaderName::from_static("digest");
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
-const MAX_PAGE: u64 = 1000;
-/// Restores that are looked up at a time, and files of one.
-const PAGE: u32 = 100;
+/// Files that are looked up at a time.
 const FILES: u32 = 1000;
-/// The kind of cursor.
-const CURSOR: char = 'r';
 
 /// Have files restored
 ///
@@ -93,38 +88,8 @@ pub(super) async fn restore_list(
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
     let state = parameters.state(RESTORE, &RESTORE_STATES)?;
-    let limit = parameters.integer("limit", 1..=MAX_PAGE)?;
-    let before = parameters.one("cursor")?.map(|given| cursor::read(CURSOR, given)).transpose()?;
-    let (intake, caller) = (app.intake().clone(), permit.caller);
-    let first = u32::try_from(limit.unwrap_or(PAGE.into())).unwrap_or(PAGE);
-    let page = intake.restore_list(&caller, state, before, first).await.map_err(refused::restore)?;
-    let next = page.last().filter(|_| page.len() == first as usize).map(|view| view.restore.id.clone());
-    let link = next.as_ref().filter(|_| limit.is_some());
-    let link = link.map(|id| cursor::next_link(&parameters, &cursor::write(CURSOR, id)));
-    let mut next = next.filter(|_| limit.is_none());
-    let mut response = json(told(async move |mut writer| {
-        let (mut page, mut between) = (page, "");
-        writer.buffer().push(b'{');
-        loop {
-            for view in &page {
-                writer.buffer().extend_from_slice(between.as_bytes());
-                serde_json::to_writer(writer.buffer(), &view.restore.id)?;
-                writer.buffer().push(b':');
-                serde_json::to_writer(writer.buffer(), &mapping::restore(view))?;
-                between = ",";
-            }
-            writer.pass_on().await?;
-            let Some(last) = next.take() else { break };
-            page = intake.restore_list(&caller, state, Some(last), PAGE).await.map_err(io::Error::other)?;
-            next = page.last().filter(|_| page.len() == PAGE as usize).map(|view| view.restore.id.clone());
-        }
-        writer.buffer().push(b'}');
-        Ok(writer)
-    }));
-    if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
-        response.headers_mut().insert(LINK, link);
-    }
-    Ok(response)
+    let source = Restores { intake: app.intake().clone(), caller: permit.caller, state };
+    listed(&parameters, source, |view: &RestoreView| Some(mapping::restore(view))).await
 }
 
 /// The request for a restore
