@@ -1,11 +1,10 @@
 //! What is asked for, as files that are stored.
 
-use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use dipper_archive::digest::{Algorithm, Digest};
-use dipper_archive::ocfl::{self, Inventory, Object, VersionFile};
+use dipper_archive::ocfl::{self, Inventory, VersionFile};
 use tracing::info;
 
 use super::{Agent, DeletionCommand, DeletionEntry, DeletionError, Fault, FaultKind, check_reason};
@@ -18,7 +17,7 @@ use crate::ids;
 use crate::installation::Installation;
 use crate::order::OrderState;
 use crate::progress::{self, Begin, ProgressError};
-use crate::register;
+use crate::selection::{self, ChosenFiles, ChosenVersion, FaultReason, Held, SelectedFile, Selection, Unnamed};
 
 /// Takes an order for a deletion, if nothing is wrong with any part of it.
 pub async fn request(
@@ -197,6 +196,9 @@ fn resolve_all(
     (entries, faults)
 }
 
+/// The kinds of checksums that a tombstone keeps.
+const CHECKSUMS: [Algorithm; 3] = [Algorithm::Md5, Algorithm::Sha256, Algorithm::Sha512];
+
 type Faulty = Vec<(Option<String>, FaultKind)>;
 
 fn resolve(
@@ -207,108 +209,80 @@ fn resolve(
 ) -> Result<Vec<DeletionFile>, Faulty> {
     let unreadable = |error: ocfl::Error| vec![(None, FaultKind::Unreadable(error.to_string()))];
     let object = installation.archive.object(&package.ocfl_id).map_err(unreadable)?;
-    let stored = Stored::new(&object, checksum);
-    let chosen = match (&wanted.version, &wanted.files) {
-        (None, None) => stored.versions.keys().flat_map(|number| stored.all_of(*number)).collect(),
-        (Some(label), None) => stored.all_of(stored.labelled(label).map_err(|kind| vec![(None, kind)])?),
-        (label, Some(files)) => stored.choose(label.as_deref().unwrap_or_default(), files)?,
-    };
-    if chosen.is_empty() {
-        return Err(vec![(None, FaultKind::Nothing)]);
-    }
+    let held = Held::new(&object);
+    let chosen = choose(wanted, &held, checksum)?;
     let lengths = object.lengths().map_err(unreadable)?;
-    let mut files = Vec::with_capacity(chosen.len());
-    for (version, file) in chosen {
-        let size_bytes = match lengths.of(file.content_path) {
-            Ok(len) => len,
-            // Content that is missing can be deleted as well.
-            Err(ocfl::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => 0,
-            Err(error) => return Err(unreadable(error)),
-        };
-        files.push(DeletionFile {
-            version,
-            label: stored.versions.get(&version).cloned().unwrap_or_default(),
-            path: file.logical_path.to_owned(),
-            size_bytes,
-            algorithm: file.algorithm,
-            digests: stored.digests(&file),
-            state: Removal::Pending,
-            reason: None,
-        });
+    let mut files = Vec::new();
+    for version in &chosen {
+        for file in files_of(held.inventory(), version) {
+            let size_bytes = match lengths.of(file.content_path) {
+                Ok(len) => len,
+                // Content that is missing can be deleted as well.
+                Err(ocfl::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => 0,
+                Err(error) => return Err(unreadable(error)),
+            };
+            let digest = |algorithm| Some((algorithm, selection::checksum_of(held.inventory(), &file, algorithm)?));
+            files.push(DeletionFile {
+                version: version.number,
+                label: version.label.clone(),
+                path: file.logical_path.to_owned(),
+                size_bytes,
+                algorithm: file.algorithm,
+                digests: CHECKSUMS.into_iter().filter_map(digest).collect(),
+                state: Removal::Pending,
+                reason: None,
+            });
+        }
     }
     Ok(files)
 }
 
-/// The versions of an object that have files, with their labels.
-struct Stored<'a> {
-    inventory: &'a Inventory,
-    versions: BTreeMap<u32, String>,
-    checksum: Algorithm,
+/// The versions that are meant and which files of them, by the rules of [`selection`]; or everything that is wrong.
+fn choose(wanted: &DeletionEntry, held: &Held, checksum: Algorithm) -> Result<Vec<ChosenVersion>, Faulty> {
+    let (object_id, version) = (wanted.filegroup.clone(), wanted.version.clone());
+    let mut selection = Selection { object_id, version, files: None };
+    let mut faults = Vec::new();
+    if let Some(files) = &wanted.files {
+        let mut selected = Vec::with_capacity(files.len());
+        for (path, given) in files {
+            match given.as_deref().filter(|given| !given.is_empty()).map(|given| Digest::parse(checksum, given)) {
+                Some(Err(_)) => faults.push((Some(path.clone()), FaultKind::ChecksumMalformed(checksum))),
+                Some(Ok(digest)) => {
+                    selected.push(SelectedFile { path: path.clone(), checksums: vec![(checksum, digest)] });
+                }
+                None => selected.push(SelectedFile { path: path.clone(), checksums: Vec::new() }),
+            }
+        }
+        if selected.is_empty() && !faults.is_empty() {
+            return Err(faults);
+        }
+        selection.files = Some(selected);
+    }
+    match selection::resolve(&selection, held, Unnamed::Every) {
+        Ok(chosen) if faults.is_empty() => Ok(chosen),
+        Ok(_) => Err(faults),
+        Err(found) => {
+            faults.extend(found.into_iter().map(|fault| (fault.path, kind_of(fault.reason))));
+            Err(faults)
+        }
+    }
 }
 
-type Chosen<'a> = (u32, VersionFile<'a>);
-
-impl<'a> Stored<'a> {
-    fn new(object: &'a Object, checksum: Algorithm) -> Stored<'a> {
-        let inventory = object.inventory();
-        let with_files = inventory.versions().iter().filter(|version| !version.is_empty());
-        let label = |version: &ocfl::Version| register::label_of(object, version).unwrap_or_default();
-        let versions = with_files.map(|version| (version.number().number(), label(version))).collect();
-        Stored { inventory, versions, checksum }
+fn kind_of(reason: FaultReason) -> FaultKind {
+    match reason {
+        FaultReason::NoVersion(label) => FaultKind::VersionUnknown(label),
+        FaultReason::NoPackage | FaultReason::NoFileNamed => FaultKind::Nothing,
+        FaultReason::Twice => FaultKind::Twice,
+        FaultReason::NoFile => FaultKind::FileUnknown,
+        FaultReason::Checksum(_) => FaultKind::ChecksumDiffers,
+        FaultReason::NotOnRecord(algorithm) => FaultKind::ChecksumUnknown(algorithm),
+        FaultReason::Unfit(reason) => FaultKind::Unreadable(reason),
     }
+}
 
-    fn all_of(&self, version: u32) -> Vec<Chosen<'a>> {
-        self.inventory.files(version).map(|file| (version, file)).collect()
-    }
-
-    /// The newest version of that label; of none, the newest.
-    fn labelled(&self, label: &str) -> Result<u32, FaultKind> {
-        let mut newest = self.versions.iter().rev().filter(|(_, known)| label.is_empty() || known.as_str() == label);
-        newest.next().map(|(number, _)| *number).ok_or_else(|| FaultKind::VersionUnknown(label.to_owned()))
-    }
-
-    fn choose(&self, label: &str, files: &[(String, Option<String>)]) -> Result<Vec<Chosen<'a>>, Faulty> {
-        let version = self.labelled(label).map_err(|kind| vec![(None, kind)])?;
-        let (mut chosen, mut faults, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-        for (path, given) in files {
-            let one = match given.as_deref().filter(|given| !given.is_empty()) {
-                _ if !seen.insert(path.as_str()) => Err(FaultKind::Twice),
-                None => self.inventory.file(version, path).map(|file| (version, file)).ok_or(FaultKind::FileUnknown),
-                Some(given) => self.guarded(label, version, path, given),
-            };
-            match one {
-                Ok(one) => chosen.push(one),
-                Err(kind) => faults.push((Some(path.clone()), kind)),
-            }
-        }
-        if faults.is_empty() { Ok(chosen) } else { Err(faults) }
-    }
-
-    /// The file that has a checksum: in the version that is named, otherwise in the newest that has it so.
-    fn guarded(&self, label: &str, version: u32, path: &str, given: &str) -> Result<Chosen<'a>, FaultKind> {
-        let wanted = Digest::parse(self.checksum, given).map_err(|_| FaultKind::ChecksumMalformed(self.checksum))?;
-        let versions: Vec<u32> = match label {
-            "" => self.versions.keys().rev().copied().collect(),
-            _ => vec![version],
-        };
-        let mut fault = FaultKind::FileUnknown;
-        for version in versions {
-            let Some(file) = self.inventory.file(version, path) else { continue };
-            match self.inventory.digest_of(&file, self.checksum) {
-                Some(found) if found == wanted => return Ok((version, file)),
-                Some(_) => fault = FaultKind::ChecksumDiffers,
-                None if fault == FaultKind::FileUnknown => fault = FaultKind::ChecksumUnknown(self.checksum),
-                None => {}
-            }
-        }
-        Err(fault)
-    }
-
-    fn digests(&self, file: &VersionFile<'_>) -> Vec<(Algorithm, Digest)> {
-        let known = [Algorithm::Md5, Algorithm::Sha256, Algorithm::Sha512];
-        known
-            .into_iter()
-            .filter_map(|algorithm| Some((algorithm, self.inventory.digest_of(file, algorithm)?)))
-            .collect()
+fn files_of<'a>(inventory: &'a Inventory, version: &ChosenVersion) -> Vec<VersionFile<'a>> {
+    match &version.files {
+        ChosenFiles::All => inventory.files(version.number).collect(),
+        ChosenFiles::These(paths) => paths.iter().filter_map(|path| inventory.file(version.number, path)).collect(),
     }
 }
