@@ -32,6 +32,7 @@ mod cli;
 mod cli_deletion;
 mod cli_demo;
 mod cli_fetch;
+mod cli_gateway;
 mod cli_remote;
 mod cli_support;
 mod cold;
@@ -102,6 +103,7 @@ mod on_postgres {
     mod cli;
     mod cli_deletion;
     mod cli_fetch;
+    mod cli_gateway;
     mod cli_remote;
     mod cli_support;
     mod console;
