@@ -97,6 +97,29 @@ const SUBMISSIONS: Metric = Metric::counter(
      their answer (answered), given back with a \
      report (refused), or to be tried again (postponed).",
 );
+const DEPOSIT_FILES: Metric = Metric::counter(
+    "dipper_deposit_files_total",
+    &["source"],
+    "Files of deposits that are there and match what was declared: fetched from a gateway (gateway), or known from an \
+     earlier version (earlier).",
+);
+const DEPOSIT_BYTES: Metric = Metric::counter(
+    "dipper_deposit_bytes_total",
+    &[],
+    "Bytes of files that were fetched from gateways and match what was declared.",
+);
+const DEPOSIT_FAILURES: Metric = Metric::counter(
+    "dipper_deposit_failures_total",
+    &["reason"],
+    "Attempts to fetch a file that failed: the gateway was away or broke off (unreachable), did not take the credentials \
+     (sign_in), would not give the file (refused), sent other bytes than were declared (mismatch), or led to where no \
+     calls may go (forbidden).",
+);
+const DEPOSIT_WAITS: Metric = Metric::counter(
+    "dipper_deposit_waits_total",
+    &[],
+    "Times that a deposit was put aside because its gateway was away; it goes on by itself.",
+);
 const DATABASE: Metric = Metric::histogram(
     "dipper_database_duration_seconds",
     &["operation"],
@@ -127,6 +150,10 @@ pub const METRICS: &[Metric] = &[
     NOTICE_ATTEMPTS,
     NOTICE_ACCEPTANCE,
     SUBMISSIONS,
+    DEPOSIT_FILES,
+    DEPOSIT_BYTES,
+    DEPOSIT_FAILURES,
+    DEPOSIT_WAITS,
     DATABASE,
     DATABASE_ERRORS,
 ];
@@ -243,6 +270,15 @@ pub fn begin() {
     }
     for outcome in ["ingested", "answered", "refused", "postponed"] {
         SUBMISSIONS.begin(&[outcome]);
+    }
+    for source in ["gateway", "earlier"] {
+        DEPOSIT_FILES.begin(&[source]);
+    }
+    for reason in ["unreachable", "sign_in", "refused", "mismatch", "forbidden"] {
+        DEPOSIT_FAILURES.begin(&[reason]);
+    }
+    for metric in [DEPOSIT_BYTES, DEPOSIT_WAITS] {
+        metric.begin(&[]);
     }
     for operation in OPERATIONS {
         DATABASE.begin(&[operation]);
@@ -400,6 +436,27 @@ pub(crate) fn notice_attempted(outcome: &'static str, took: Duration) {
 /// A notice was accepted so long after it was made.
 pub(crate) fn notice_accepted(after: Duration) {
     histogram!(NOTICE_ACCEPTANCE.name).record(after);
+}
+
+/// A file was fetched from a gateway, and matched.
+pub(crate) fn file_fetched(bytes: u64) {
+    counter!(DEPOSIT_FILES.name, "source" => "gateway").increment(1);
+    counter!(DEPOSIT_BYTES.name).increment(bytes);
+}
+
+/// A file of a deposit was there from an earlier version.
+pub(crate) fn file_known() {
+    counter!(DEPOSIT_FILES.name, "source" => "earlier").increment(1);
+}
+
+/// A file could not be fetched; why, in the word of the figure.
+pub(crate) fn file_failed(reason: &'static str) {
+    counter!(DEPOSIT_FAILURES.name, "reason" => reason).increment(1);
+}
+
+/// A deposit waits for its gateway.
+pub(crate) fn deposit_waits() {
+    counter!(DEPOSIT_WAITS.name).increment(1);
 }
 
 /// The work on a submission has ended.

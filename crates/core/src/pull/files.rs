@@ -23,6 +23,7 @@ use crate::db::steps::{self, Lease, StepKind};
 use crate::gateway::{self, Gateway};
 use crate::hold::Hold;
 use crate::installation::Installation;
+use crate::meter;
 use crate::settings::backoff;
 use crate::steps::StepError;
 use crate::steps::pull::archive_failed;
@@ -142,7 +143,12 @@ impl<'a> Pull<'a> {
                 }
                 Err(error) => return self.fail(String::new(), error.into()),
             };
-            let done = self.take(&file).and_then(|(state, len)| self.note(state, file.number, len));
+            let done = self.take(&file).and_then(|(state, len)| {
+                if state == FileState::Existing {
+                    meter::file_known();
+                }
+                self.note(state, file.number, len)
+            });
             if let Err(fault) = done {
                 return self.fail(file.path, fault);
             }
@@ -218,9 +224,15 @@ impl<'a> Pull<'a> {
         loop {
             let gateway = Arc::clone(&lock(&self.gateway));
             let fault = match self.fetch_once(file, &gateway) {
-                Ok(staged) => return Ok(staged.len),
+                Ok(staged) => {
+                    meter::file_fetched(staged.len);
+                    return Ok(staged.len);
+                }
                 Err(fault) => fault,
             };
+            if let Some(reason) = fault.reason() {
+                meter::file_failed(reason);
+            }
             failures += 1;
             if !fault.may_repeat() || failures >= settings.attempts {
                 return Err(fault);

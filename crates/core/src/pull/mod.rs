@@ -59,6 +59,18 @@ impl Fault {
         Fault::Passing(text.into(), None)
     }
 
+    /// How the figures call a failure of the gateway; other failures are none of its.
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Fault::Passing(..) => Some("unreachable"),
+            Fault::SignIn(_) => Some("sign_in"),
+            Fault::Refused(_) => Some("refused"),
+            Fault::Mismatch(_) => Some("mismatch"),
+            Fault::Egress(_) => Some("forbidden"),
+            Fault::Stopped | Fault::Gateway(_) | Fault::Database(_) | Fault::Step(_) => None,
+        }
+    }
+
     /// Whether fetching the same file again may help.
     fn may_repeat(&self) -> bool {
         matches!(self, Fault::Passing(..) | Fault::Mismatch(_) | Fault::SignIn(_))

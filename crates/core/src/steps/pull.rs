@@ -25,6 +25,7 @@ use crate::index;
 use crate::ingest;
 use crate::installation::Installation;
 use crate::lease::Lease as ObjectLease;
+use crate::meter;
 use crate::naming::{self, NamingError};
 use crate::order::Signal;
 use crate::progress;
@@ -141,6 +142,7 @@ fn away(installation: &Installation, view: &DepositView, reason: &str) -> StepEr
         let message = format!("The files could not be fetched within {hours} hours: {reason}.");
         return failed(FailureCode::Gateway, message);
     }
+    meter::deposit_waits();
     StepError::Unreachable(reason.to_owned())
 }
 
