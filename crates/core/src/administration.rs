@@ -1,12 +1,15 @@
 //! What an operator sets up: contracts, clients with their roles, webhooks; and what an operator looks at.
 //!
-//! All of it works beside a running server on the same installation.
+//! All of it works beside a running server on the same installation. What is done for somebody ([`Administration::on_behalf_of`])
+//! is recorded in the audit logs of the contracts that it touches, in the transaction that does it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
+use crate::audit::{self, AuditEntry, AuditKind};
 use crate::caller::{Grants, Role};
 use crate::db::client_keys::{ClientKey, PublicKey};
 use crate::db::contracts::Client;
@@ -19,9 +22,10 @@ use crate::db::steps::{HeldStep, StepCount};
 use crate::db::submissions::{Submission, SubmissionFilter};
 use crate::db::webhooks::Webhook;
 use crate::db::{
-    DatabaseError, area_files, client_keys, contracts, events, mails, notices, packages, recalls, sessions, steps,
-    submissions, webhooks,
+    DatabaseError, Transaction, area_files, client_keys, contracts, events, mails, notices, packages, recalls,
+    sessions, steps, submissions, webhooks,
 };
+use crate::deletion::Agent;
 use crate::egress::{Allowed, Refusal};
 use crate::gateway::{self, Gateway, GatewayError, GatewayRegistration};
 use crate::ids;
@@ -34,6 +38,8 @@ use crate::secret::{self, Secret, SecretError};
 #[derive(Clone, Debug)]
 pub struct Administration {
     installation: Arc<Installation>,
+    /// Who it is done for.
+    agent: Option<Agent>,
 }
 
 /// A webhook that was added.
@@ -111,7 +117,35 @@ const PACKAGE: &str = "package";
 impl Administration {
     /// The administration of an installation.
     pub fn new(installation: Arc<Installation>) -> Administration {
-        Administration { installation }
+        Administration { installation, agent: None }
+    }
+
+    /// The same, for somebody who is named in the audit log.
+    #[must_use]
+    pub fn on_behalf_of(self, agent: Agent) -> Administration {
+        Administration { agent: Some(agent), ..self }
+    }
+
+    /// Has the commit record what was done, in the logs of these contracts.
+    fn record(&self, transaction: &mut Transaction, contract_ids: &BTreeSet<String>, detail: &str) {
+        let Some(agent) = &self.agent else { return };
+        let now = self.installation.clock.now();
+        for contract_id in contract_ids {
+            let entry = AuditEntry::new(AuditKind::Administration, contract_id, now);
+            audit::record(transaction, AuditEntry { agent: agent.told(), detail: detail.to_owned(), ..entry });
+        }
+    }
+
+    /// The contracts on which a client has a role.
+    async fn contracts_of(&self, client_id: &str) -> Result<BTreeSet<String>> {
+        let found = contracts::client_get(&self.installation.database, client_id).await?;
+        Ok(found.map(|(client, _)| contracts_of(&client.grants)).unwrap_or_default())
+    }
+
+    /// The contracts of the client of a webhook, and the client.
+    async fn contracts_of_webhook(&self, id: &str) -> Result<(BTreeSet<String>, String)> {
+        let webhook = webhooks::get(&self.installation.database, id).await?.ok_or_else(|| unknown(WEBHOOK, id))?;
+        Ok((self.contracts_of(&webhook.client_id).await?, webhook.client_id))
     }
 
     /// Adds a contract; `false` when it was there already.
@@ -134,6 +168,9 @@ impl Administration {
         if !contracts::quota_set(&mut transaction, id, quota_bytes).await? {
             return Err(unknown(CONTRACT, id));
         }
+        let told =
+            quota_bytes.map_or_else(|| "the one that is set for all".to_owned(), |bytes| format!("{bytes} bytes"));
+        self.record(&mut transaction, &of_one(id), &format!("the quota of the area is {told}"));
         Ok(transaction.commit().await?)
     }
 
@@ -168,6 +205,9 @@ impl Administration {
         if !mails::correspondence_set(&mut transaction, id, correspondence).await? {
             return Err(unknown(CONTRACT, id));
         }
+        let address = correspondence.address.as_deref().unwrap_or("nobody");
+        let detail = format!("e-mail goes to {address}, in {}", correspondence.language);
+        self.record(&mut transaction, &of_one(id), &detail);
         Ok(transaction.commit().await?)
     }
 
@@ -186,6 +226,9 @@ impl Administration {
             }
             added => added?,
         }
+        let roles: Vec<String> = grants.iter().map(|(contract_id, role)| format!("{role} on {contract_id}")).collect();
+        let detail = format!("client {id} was added with the roles {}", roles.join(", "));
+        self.record(&mut transaction, &contracts_of(grants), &detail);
         transaction.commit().await?;
         Ok(secret)
     }
@@ -198,11 +241,13 @@ impl Administration {
     /// Gives a client a new secret; the old one stops working at once, and its sessions end.
     pub async fn client_secret_replace(&self, id: &str) -> Result<Secret> {
         let (secret, hash) = new_hashed_secret().await?;
+        let contract_ids = self.contracts_of(id).await?;
         let mut transaction = self.installation.database.begin().await?;
         if !contracts::client_secret_replace(&mut transaction, id, &hash).await? {
             return Err(unknown(CLIENT, id));
         }
         sessions::remove_all(&mut transaction, id, None).await?;
+        self.record(&mut transaction, &contract_ids, &format!("client {id} was given a new secret"));
         transaction.commit().await?;
         Ok(secret)
     }
@@ -210,6 +255,7 @@ impl Administration {
     /// Lets a client sign in, or not any more: then its sessions end.
     pub async fn client_enable(&self, id: &str, enabled: bool) -> Result<()> {
         let disabled = (!enabled).then(|| self.installation.clock.now());
+        let contract_ids = self.contracts_of(id).await?;
         let mut transaction = self.installation.database.begin().await?;
         if !contracts::client_disable(&mut transaction, id, disabled).await? {
             return Err(unknown(CLIENT, id));
@@ -217,6 +263,8 @@ impl Administration {
         if !enabled {
             sessions::remove_all(&mut transaction, id, None).await?;
         }
+        let what = if enabled { "may sign in again" } else { "may not sign in any more" };
+        self.record(&mut transaction, &contract_ids, &format!("client {id} {what}"));
         Ok(transaction.commit().await?)
     }
 
@@ -226,6 +274,7 @@ impl Administration {
         self.contract_check(contract_id).await?;
         let mut transaction = self.installation.database.begin().await?;
         contracts::grant(&mut transaction, id, contract_id, role).await?;
+        self.record(&mut transaction, &of_one(contract_id), &format!("client {id} was given the role {role}"));
         Ok(transaction.commit().await?)
     }
 
@@ -234,6 +283,9 @@ impl Administration {
         self.client_check(id).await?;
         let mut transaction = self.installation.database.begin().await?;
         let revoked = contracts::revoke(&mut transaction, id, contract_id, role).await?;
+        if revoked {
+            self.record(&mut transaction, &of_one(contract_id), &format!("the role {role} was taken from client {id}"));
+        }
         transaction.commit().await?;
         Ok(revoked)
     }
@@ -252,6 +304,7 @@ impl Administration {
     /// Lets a client sign in over SFTP with a public key.
     pub async fn client_key_add(&self, client_id: &str, key: &PublicKey) -> Result<()> {
         self.client_check(client_id).await?;
+        let contract_ids = self.contracts_of(client_id).await?;
         let mut transaction = self.installation.database.begin().await?;
         match client_keys::insert(&mut transaction, client_id, key, self.installation.clock.now()).await {
             Err(error) if error.is_duplicate() => {
@@ -259,6 +312,8 @@ impl Administration {
             }
             added => {
                 added?;
+                let detail = format!("client {client_id} was given the key {}", key.fingerprint);
+                self.record(&mut transaction, &contract_ids, &detail);
                 Ok(transaction.commit().await?)
             }
         }
@@ -273,10 +328,16 @@ impl Administration {
     /// Removes a public key of a client. Whoever is signed in with it stays so until the connection ends.
     pub async fn client_key_remove(&self, client_id: &str, fingerprint: &str) -> Result<()> {
         self.client_check(client_id).await?;
+        let contract_ids = self.contracts_of(client_id).await?;
         let mut transaction = self.installation.database.begin().await?;
         if !client_keys::remove(&mut transaction, client_id, fingerprint).await? {
             return Err(unknown(CLIENT_KEY, fingerprint));
         }
+        self.record(
+            &mut transaction,
+            &contract_ids,
+            &format!("the key {fingerprint} was taken from client {client_id}"),
+        );
         Ok(transaction.commit().await?)
     }
 
@@ -318,8 +379,11 @@ impl Administration {
             created: self.installation.clock.now(),
             disabled: None,
         };
+        let contract_ids = self.contracts_of(client_id).await?;
         let mut transaction = self.installation.database.begin().await?;
         webhooks::insert(&mut transaction, &webhook).await?;
+        let detail = format!("webhook {id} of client {client_id} was added: {}", webhook.url);
+        self.record(&mut transaction, &contract_ids, &detail);
         transaction.commit().await?;
         Ok(AddedWebhook { id, secret, warning })
     }
@@ -334,10 +398,13 @@ impl Administration {
         let secret = secret::new_webhook_secret()?;
         let sealed = self.installation.key.encrypt(&secret, id)?;
         let previous_expires = self.installation.clock.now().plus(overlap);
+        let (contract_ids, client_id) = self.contracts_of_webhook(id).await?;
         let mut transaction = self.installation.database.begin().await?;
         if !webhooks::secret_rotate(&mut transaction, id, sealed, previous_expires).await? {
             return Err(unknown(WEBHOOK, id));
         }
+        let detail = format!("webhook {id} of client {client_id} was given a new secret");
+        self.record(&mut transaction, &contract_ids, &detail);
         transaction.commit().await?;
         Ok(secret)
     }
@@ -345,19 +412,24 @@ impl Administration {
     /// Lets a webhook go on, for instance after its receiver had answered 410, or stops it.
     pub async fn webhook_enable(&self, id: &str, enabled: bool) -> Result<()> {
         let disabled = (!enabled).then(|| (self.installation.clock.now(), "disabled by the operator".to_owned()));
+        let (contract_ids, client_id) = self.contracts_of_webhook(id).await?;
         let mut transaction = self.installation.database.begin().await?;
         if !webhooks::disable(&mut transaction, id, disabled).await? {
             return Err(unknown(WEBHOOK, id));
         }
+        let what = if enabled { "goes on" } else { "was stopped" };
+        self.record(&mut transaction, &contract_ids, &format!("webhook {id} of client {client_id} {what}"));
         Ok(transaction.commit().await?)
     }
 
     /// Removes a webhook with its notices.
     pub async fn webhook_remove(&self, id: &str) -> Result<()> {
+        let (contract_ids, client_id) = self.contracts_of_webhook(id).await?;
         let mut transaction = self.installation.database.begin().await?;
         if !webhooks::remove(&mut transaction, id).await? {
             return Err(unknown(WEBHOOK, id));
         }
+        self.record(&mut transaction, &contract_ids, &format!("webhook {id} of client {client_id} was removed"));
         Ok(transaction.commit().await?)
     }
 
@@ -452,6 +524,14 @@ fn check_identifier(what: &'static str, id: &str) -> Result<()> {
         return Ok(());
     }
     Err(AdministrationError::Identifier { what, id: id.to_owned() })
+}
+
+fn of_one(contract_id: &str) -> BTreeSet<String> {
+    BTreeSet::from([contract_id.to_owned()])
+}
+
+fn contracts_of(grants: &Grants) -> BTreeSet<String> {
+    grants.iter().map(|(contract_id, _)| contract_id.to_owned()).collect()
 }
 
 fn unknown(what: &'static str, id: &str) -> AdministrationError {

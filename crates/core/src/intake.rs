@@ -39,6 +39,7 @@ use crate::link::{LinkClaim, Links};
 use crate::listing::Listings;
 use crate::meter;
 use crate::order::{OrderState, Signal};
+use crate::oversight::Oversight;
 use crate::progress::{self, ProgressError};
 use crate::trace;
 use portion::Resolved;
@@ -179,6 +180,11 @@ impl Intake {
     pub fn new(installation: Arc<Installation>, links: Links) -> Intake {
         let downloads = Downloads::new(Arc::clone(&installation));
         Intake { installation, links, downloads, listings: Listings::default() }
+    }
+
+    /// The door for operators to the same installation.
+    pub fn oversight(&self) -> Oversight {
+        Oversight::new(Arc::clone(&self.installation))
     }
 
     /// Makes the links of deliveries.

@@ -5,6 +5,7 @@
 //! [`work`] does what is not answered at once.
 
 pub mod app;
+mod audit;
 pub mod cli;
 pub mod config;
 mod console;

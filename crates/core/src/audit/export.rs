@@ -50,8 +50,8 @@ pub enum ExportError {
 pub async fn export(
     database: &Database,
     filter: &AuditFilter,
-    writer: &mut dyn AuditWriter,
-    sink: &mut dyn Write,
+    writer: &mut (dyn AuditWriter + Send),
+    sink: &mut (dyn Write + Send),
 ) -> Result<u64, ExportError> {
     let mut cursor: Option<AuditCursor> = None;
     let mut count = 0;
@@ -82,8 +82,8 @@ pub async fn export(
 async fn export_subjects(
     database: &Database,
     filter: &AuditFilter,
-    writer: &mut dyn AuditWriter,
-    sink: &mut dyn Write,
+    writer: &mut (dyn AuditWriter + Send),
+    sink: &mut (dyn Write + Send),
 ) -> Result<(), ExportError> {
     for contract_id in audit::contracts(database, filter).await? {
         writer.contract(sink, &contract_id)?;
@@ -104,8 +104,8 @@ async fn export_subjects(
 async fn export_files(
     database: &Database,
     chained: &Chained,
-    writer: &mut dyn AuditWriter,
-    sink: &mut dyn Write,
+    writer: &mut (dyn AuditWriter + Send),
+    sink: &mut (dyn Write + Send),
 ) -> Result<(), ExportError> {
     let mut after = 0;
     loop {
@@ -117,5 +117,61 @@ async fn export_files(
             Some((position, _)) if page.len() == PAGE as usize => after = *position,
             _ => return Ok(()),
         }
+    }
+}
+
+/// An export that is asked for piece by piece, by somebody who cannot be kept waiting for the whole.
+pub struct Export {
+    database: Database,
+    filter: AuditFilter,
+    writer: Box<dyn AuditWriter + Send>,
+    cursor: Option<AuditCursor>,
+    stage: Stage,
+}
+
+/// What is written next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Beginning,
+    Entries,
+    Over,
+}
+
+impl Export {
+    /// An export of the entries to which a filter applies.
+    pub fn new(database: Database, filter: AuditFilter, writer: Box<dyn AuditWriter + Send>) -> Export {
+        Export { database, filter, writer, cursor: None, stage: Stage::Beginning }
+    }
+
+    /// Writes the next piece; `false` when that was the last one.
+    pub async fn next(&mut self, sink: &mut Vec<u8>) -> Result<bool, ExportError> {
+        match self.stage {
+            Stage::Beginning => {
+                self.writer.begin(sink)?;
+                if self.writer.wants_subjects() {
+                    export_subjects(&self.database, &self.filter, self.writer.as_mut(), sink).await?;
+                }
+                self.stage = Stage::Entries;
+            }
+            Stage::Entries => {
+                let page = audit::list(&self.database, &self.filter, self.cursor.as_ref(), PAGE).await?;
+                for chained in &page {
+                    self.writer.entry(sink, chained)?;
+                    if chained.file_list.is_some() {
+                        export_files(&self.database, chained, self.writer.as_mut(), sink).await?;
+                    }
+                    self.writer.entry_end(sink)?;
+                }
+                match page.last() {
+                    Some(last) if page.len() == PAGE as usize => self.cursor = Some(AuditCursor::behind(last)),
+                    _ => {
+                        self.writer.end(sink)?;
+                        self.stage = Stage::Over;
+                    }
+                }
+            }
+            Stage::Over => {}
+        }
+        Ok(self.stage != Stage::Over)
     }
 }

@@ -37,6 +37,12 @@ pub async fn list(database: &Database) -> Result<Vec<(String, u64)>, DatabaseErr
     rows.iter().map(|row| Ok((row.text("id")?, row.count("packages")?))).collect()
 }
 
+/// How many packages belong to a contract.
+pub async fn package_count(database: &Database, id: &str) -> Result<u64, DatabaseError> {
+    let query = sql("SELECT COUNT(*) AS n FROM packages WHERE contract_id = $1").bind(id);
+    database.row(query).await?.map_or(Ok(0), |row| row.count("n"))
+}
+
 /// Locks a contract, so that nobody else changes its area until the transaction ends; `false` when there is none.
 pub async fn lock(transaction: &mut Transaction, id: &str) -> Result<bool, DatabaseError> {
     let query = sql("SELECT id FROM contracts WHERE id = $1").bind(id).locking();

@@ -376,12 +376,12 @@ pub async fn ended(
 }
 
 /// How many orders of a contract have steps that were given up and that nobody has seen to.
-pub const DEAD: &str =
-    "SELECT COUNT(*) AS n, MIN(updated) AS first FROM steps WHERE contract_id = $c AND state = 'dead'";
+pub const DEAD: &str = "SELECT COUNT(*) AS n, MIN(updated) AS first FROM steps
+     WHERE contract_id = $c AND state = 'dead' AND updated >= $1";
 
-/// The orders of which nobody has seen to that they failed.
-pub async fn dead(database: &Database, contract_ids: &[&str]) -> Result<CountSince, DatabaseError> {
-    added_up(rows_of_each(database, contract_ids, DEAD, &[]).await?)
+/// The orders that failed since a time, and to which nobody has seen.
+pub async fn dead(database: &Database, contract_ids: &[&str], since: Timestamp) -> Result<CountSince, DatabaseError> {
+    added_up(rows_of_each(database, contract_ids, DEAD, &[since.into()]).await?)
 }
 
 fn added_up(rows: Vec<Row>) -> Result<CountSince, DatabaseError> {

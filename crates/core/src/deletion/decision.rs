@@ -6,14 +6,16 @@ use tracing::info;
 
 use super::request::covering;
 use super::{Agent, DeletionError, DeletionSummary, DeletionView, Fault, FaultKind};
+use crate::audit::{self, AuditEntry, AuditKind};
 use crate::db::deletions::{self, Deletion, DeletionFilter, Policy, Tombstone};
 use crate::db::events::Event;
 use crate::db::orders::{Failure, FailureCode, Order, OrderFilter, OrderKind};
 use crate::db::steps::StepKind;
-use crate::db::{contracts, events, holds, orders, steps};
+use crate::db::{Transaction, contracts, events, holds, orders, steps};
 use crate::installation::Installation;
 use crate::order::{OrderState, Signal};
 use crate::progress::{self, ProgressError};
+use crate::time::Timestamp;
 
 /// Approves a deletion that waits for it. Whoever asked for it cannot.
 pub async fn approve(
@@ -50,6 +52,7 @@ pub async fn approve(
     (event.agent, event.order_id) = (agent.told(), Some(order.id.clone()));
     event.package_id = Some(order.package_id.clone()).filter(|id| !id.is_empty());
     events::insert(&mut transaction, &event).await?;
+    record(&mut transaction, agent, &order, format!("deletion {order_id} was approved"), now);
     transaction.commit().await?;
     info!(order_id, agent = %agent.told(), "deletion approved");
     installation.wake_workers();
@@ -76,6 +79,7 @@ pub async fn withdraw(
         let settings = &installation.settings;
         match progress::advance(&mut transaction, &mut order, Signal::Cancelled, Some(failure), now, settings).await {
             Ok(_) => {
+                record(&mut transaction, agent, &order, format!("deletion {order_id} was withdrawn"), now);
                 transaction.commit().await?;
                 info!(order_id, agent = %agent.told(), "deletion withdrawn");
                 break;
@@ -89,6 +93,19 @@ pub async fn withdraw(
         }
     }
     view(installation, order_id).await
+}
+
+/// For the log that cannot be changed.
+fn record(transaction: &mut Transaction, agent: &Agent, order: &Order, detail: String, now: Timestamp) {
+    let known = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let entry = AuditEntry {
+        agent: agent.told(),
+        package_id: known(&order.package_id),
+        object_id: known(&order.object_id),
+        detail,
+        ..AuditEntry::new(AuditKind::Administration, &order.contract_id, now)
+    };
+    audit::record(transaction, entry);
 }
 
 /// A deletion with its files.

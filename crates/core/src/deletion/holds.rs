@@ -2,6 +2,7 @@
 //! before from being begun. A deletion that has begun cannot be stopped, so a hold that would come too late is refused.
 
 use super::{Agent, DeletionError, check_reason};
+use crate::audit::{self, AuditEntry, AuditKind};
 use crate::db::events::Event;
 use crate::db::holds::{self, LegalHold};
 use crate::db::{Transaction, contracts, deletions, events, packages};
@@ -85,5 +86,13 @@ async fn record(
     let whole = || format!("all packages of contract {}", hold.contract_id);
     let of = hold.object_id.as_ref().map_or_else(whole, |object_id| format!("{object_id} of {}", hold.contract_id));
     event.detail = format!("{} on {of}: {reason}", hold.id);
+    let entry = AuditEntry {
+        agent: agent.told(),
+        package_id: event.package_id.clone(),
+        object_id: hold.object_id.clone(),
+        detail: format!("{kind}: {}", event.detail),
+        ..AuditEntry::new(AuditKind::Administration, &hold.contract_id, now)
+    };
+    audit::record(transaction, entry);
     Ok(events::insert(transaction, &event).await?)
 }

@@ -2,9 +2,11 @@
 //!
 //! [`Oversight`] is a door like [`crate::intake::Intake`]: it takes a caller, and shows what belongs to the contracts on which
 //! that one is an operator. Processes belong to nobody, and are shown to every operator. What is read is in
-//! `db/oversight.rs`; what it comes to, `verdict.rs` says, which is pure; what can be done is in `acts.rs`.
+//! `db/oversight.rs`; what it comes to, `verdict.rs` says, which is pure; what can be done about orders is in
+//! `acts.rs`, about contracts and clients in `management.rs`.
 
 pub mod acts;
+pub mod management;
 pub mod presence;
 pub mod verdict;
 
@@ -208,7 +210,7 @@ impl Oversight {
             held: held.iter().map(|(_, count)| count).sum(),
             waits: look::waits(database, contract_ids).await?,
             processes: processes::list(database).await?,
-            failed: look::dead(database, contract_ids).await?,
+            failed: look::dead(database, contract_ids, now.minus(TOLD)).await?,
             fixity_late: late,
             damaged: look::packages_in(database, contract_ids, PackageState::Damaged).await?,
             abandoned: look::abandoned(database, contract_ids, now.minus(TOLD)).await?,

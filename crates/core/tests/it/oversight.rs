@@ -364,7 +364,7 @@ async fn every_list_is_read_from_an_index() {
     let mut statements = vec![
         (look::of_one("2d17", look::QUEUE, &[]), "steps_of_contract"),
         (look::of_one("2d17", look::WAITS, &[]), "steps_waiting_of_contract"),
-        (look::of_one("2d17", look::DEAD, &[]), "steps_dead"),
+        (look::of_one("2d17", look::DEAD, &[at.into()]), "steps_dead"),
         (look::of_one("2d17", look::ENDED, &[at.into(), ten.into()]), "orders_ended_badly"),
         (look::of_one("2d17", look::IN_STATE, &["damaged".into()]), "packages_"),
         (look::of_one("2d17", look::KEPT, &[at.into(), "".into(), ten.into()]), "deliveries_kept"),

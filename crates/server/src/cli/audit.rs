@@ -8,10 +8,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use dipper_core::audit::export::{AuditWriter, export};
 use dipper_core::audit::premis::Premis;
 use dipper_core::audit::verify::{ChainReport, verify};
-use dipper_core::audit::{AuditFile, AuditKind, Chained};
+use dipper_core::audit::{AuditKind, Chained};
 use dipper_core::db::audit::{self, AuditCursor, AuditFilter};
 use dipper_core::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime};
@@ -20,6 +20,7 @@ use super::exit::{Exit, told};
 use super::local::{LocalArguments, Missing};
 use super::output::{Output, Table, count, note, time_short};
 use super::{bar, interrupt};
+use crate::audit::{JsonWriter, entry_json};
 
 #[derive(Debug, Args)]
 pub(crate) struct AuditArguments {
@@ -225,74 +226,6 @@ fn told_entries(entries: &[Chained], limit: u32, output: Output) -> anyhow::Resu
     let next = entries.last().filter(|_| entries.len() as u64 == u64::from(limit));
     let next = next.map(|last| AuditCursor::behind(last).to_string());
     output.result(&json!({ "entries": listed, "next": next }), &table.text("no entries"))
-}
-
-fn entry_json(chained: &Chained) -> Value {
-    let entry = &chained.entry;
-    json!({
-        "contractId": entry.contract_id,
-        "number": chained.number,
-        "at": entry.at.to_string(),
-        "kind": entry.kind.name(),
-        "success": entry.success,
-        "agent": entry.agent,
-        "archiveId": entry.package_id,
-        "objectId": entry.object_id,
-        "version": entry.version,
-        "label": entry.label,
-        "algorithm": entry.algorithm,
-        "digest": entry.digest,
-        "bytes": entry.size_bytes,
-        "files": entry.file_count,
-        "detail": entry.detail,
-        "concernsAllFiles": entry.whole,
-        "fileList": chained.file_list,
-        "previous": chained.previous,
-        "hash": chained.hash,
-    })
-}
-
-/// One JSON document, an entry a line.
-#[derive(Debug, Default)]
-struct JsonWriter {
-    entries: u64,
-    files: u64,
-}
-
-impl AuditWriter for JsonWriter {
-    fn begin(&mut self, sink: &mut dyn Write) -> io::Result<()> {
-        sink.write_all(b"{\"entries\":[")
-    }
-
-    fn entry(&mut self, sink: &mut dyn Write, chained: &Chained) -> io::Result<()> {
-        let text = entry_json(chained).to_string();
-        let open = text.strip_suffix('}').unwrap_or(&text);
-        let comma = if self.entries == 0 { "" } else { "," };
-        (self.entries, self.files) = (self.entries + 1, 0);
-        write!(sink, "{comma}\n{open},\"listed\":[")
-    }
-
-    fn file(&mut self, sink: &mut dyn Write, file: &AuditFile) -> io::Result<()> {
-        let comma = if self.files == 0 { "" } else { "," };
-        self.files += 1;
-        let file = json!({
-            "path": file.path,
-            "bytes": file.size_bytes,
-            "algorithm": file.algorithm,
-            "digest": file.digest,
-            "success": file.success,
-            "detail": file.detail,
-        });
-        write!(sink, "{comma}{file}")
-    }
-
-    fn entry_end(&mut self, sink: &mut dyn Write) -> io::Result<()> {
-        sink.write_all(b"]}")
-    }
-
-    fn end(&mut self, sink: &mut dyn Write) -> io::Result<()> {
-        sink.write_all(b"\n]}\n")
-    }
 }
 
 #[cfg(test)]

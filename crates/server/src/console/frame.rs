@@ -62,11 +62,18 @@ pub(crate) struct Place {
 }
 
 /// Where the navigation leads, with the role that it takes.
-const PLACES: [(&str, &str, Role); 4] = [
+const PLACES: [(&str, &str, Role); 11] = [
     ("/packages", "packages-title", Role::Read),
     ("/orders", "orders-title", Role::Read),
     ("/outgoing", "outgoing-title", Role::Read),
     ("/webhooks", "webhooks-title", Role::Read),
+    ("/operations", "operations-title", Role::Operator),
+    ("/fixity", "fixity-title", Role::Operator),
+    ("/deliveries", "deliveries-title", Role::Operator),
+    ("/deletions", "deletions-title", Role::Operator),
+    ("/contracts", "contracts-title", Role::Operator),
+    ("/clients", "clients-title", Role::Operator),
+    ("/audit", "audit-title", Role::Operator),
 ];
 
 /// What was done before this page: a text with something put into it.

@@ -10,6 +10,7 @@ mod depositor;
 #[allow(dead_code, reason = "pages that come use the rest")]
 mod frame;
 mod issuer;
+mod operator;
 mod preferences;
 mod refusals;
 pub(crate) mod routes;

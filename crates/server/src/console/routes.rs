@@ -8,6 +8,7 @@ use axum::routing::{get, post};
 use dipper_core::Role;
 
 use super::depositor::{folder, order, ordering, orders, outgoing, package, packages, webhooks};
+use super::operator::{audit, clients, contracts, deletions, deliveries, fixity, operations, processes};
 use super::{assets, issuer, preferences, refusals, sessions, sign_in};
 use crate::app::App;
 use crate::http::routes::Need;
@@ -35,10 +36,8 @@ impl Pages {
 /// Everybody who has signed in.
 const SIGNED_IN: Need = Need::Session(None);
 /// Whoever may see packages of some contract.
-#[allow(dead_code, reason = "pages that come use it")]
 const READ: Need = Need::Session(Some(Role::Read));
 /// Whoever runs some contract.
-#[allow(dead_code, reason = "pages that come use it")]
 const OPERATOR: Need = Need::Session(Some(Role::Operator));
 
 fn pages() -> Pages {
@@ -70,6 +69,39 @@ fn pages() -> Pages {
         .get("/webhooks", READ, webhooks::list)
         .get("/webhooks/{webhookId}", READ, webhooks::show)
         .post("/webhooks/{webhookId}/replay", READ, webhooks::replay)
+        .get("/operations", OPERATOR, operations::show)
+        .post("/operations/{orderId}/retry", OPERATOR, operations::retry)
+        .post("/operations/{orderId}/cancel", OPERATOR, operations::cancel_order)
+        .post("/operations/{orderId}/priority", OPERATOR, operations::set_priority)
+        .get("/processes", OPERATOR, processes::show)
+        .get("/fixity", OPERATOR, fixity::show)
+        .post("/fixity/{packageId}/verify", OPERATOR, fixity::verify)
+        .get("/deliveries", OPERATOR, deliveries::show)
+        .get("/deletions", OPERATOR, deletions::show)
+        .post("/deletions/{orderId}/approve", OPERATOR, deletions::approve)
+        .post("/deletions/{orderId}/withdraw", OPERATOR, deletions::withdraw)
+        .post("/holds", OPERATOR, deletions::hold)
+        .post("/holds/{holdId}/lift", OPERATOR, deletions::lift)
+        .get("/contracts", OPERATOR, contracts::show)
+        .post("/contracts/{contractId}/quota", OPERATOR, contracts::set_quota)
+        .post("/contracts/{contractId}/correspondence", OPERATOR, contracts::set_correspondence)
+        .get("/clients", OPERATOR, clients::show)
+        .post("/clients", OPERATOR, clients::add)
+        .get("/clients/{clientId}", OPERATOR, clients::client)
+        .post("/clients/{clientId}/enable", OPERATOR, clients::enable)
+        .post("/clients/{clientId}/secret", OPERATOR, clients::new_secret)
+        .post("/clients/{clientId}/grants", OPERATOR, clients::grant)
+        .post("/clients/{clientId}/revoke", OPERATOR, clients::revoke)
+        .post("/clients/{clientId}/keys", OPERATOR, clients::add_key)
+        .post("/clients/{clientId}/keys/remove", OPERATOR, clients::remove_key)
+        .post("/clients/{clientId}/webhooks", OPERATOR, clients::add_webhook)
+        .post("/clients/{clientId}/webhooks/{webhookId}/enable", OPERATOR, clients::enable_webhook)
+        .post("/clients/{clientId}/webhooks/{webhookId}/secret", OPERATOR, clients::new_webhook_secret)
+        .post("/clients/{clientId}/webhooks/{webhookId}/remove", OPERATOR, clients::remove_webhook)
+        .post("/clients/{clientId}/webhooks/{webhookId}/replay", OPERATOR, clients::replay)
+        .get("/audit", OPERATOR, audit::show)
+        .get("/audit/export", OPERATOR, audit::export)
+        .post("/audit/verify", OPERATOR, audit::verify)
 }
 
 /// What each page takes, with its path below the console's.

@@ -42,7 +42,7 @@ pub(super) async fn home(visit: Visit<SignedIn>) -> Response {
 
 /// Where somebody begins.
 mod routes_of {
-    pub(super) const OPERATOR: &str = "/sessions";
+    pub(super) const OPERATOR: &str = "/operations";
     pub(super) const READ: &str = "/packages";
     pub(super) const NOBODY: &str = "/sessions";
 }

@@ -38,6 +38,7 @@ mod cli_support;
 mod cold;
 mod console;
 mod console_depositor;
+mod console_operator;
 mod console_support;
 mod contractor_day;
 mod crash;
@@ -107,6 +108,7 @@ mod on_postgres {
     mod cli_remote;
     mod cli_support;
     mod console;
+    mod console_operator;
     mod console_support;
     mod crash;
     mod dns;

@@ -1,0 +1,17 @@
+contracts-title = Verträge
+contracts-packages = Pakete
+contracts-used = Im Bereich
+contracts-quota = Quote
+contracts-quota-default = wie für alle
+contracts-quota-none = keine Grenze
+contracts-quota-gigabytes = Quote in GB (leer: wie für alle; 0: keine Grenze)
+contracts-mail = E-Mail
+contracts-language = Sprache der E-Mails
+contracts-gateway = Gateway
+contracts-empty = Es gibt keinen Vertrag.
+contracts-change = Vertrag { $contract }
+contracts-save = Speichern
+contracts-saved = Gespeichert: { $what }
+language-en = Englisch
+language-nb = Norwegisch
+language-de = Deutsch

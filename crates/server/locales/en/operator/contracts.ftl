@@ -1,0 +1,17 @@
+contracts-title = Contracts
+contracts-packages = Packages
+contracts-used = In its area
+contracts-quota = Quota
+contracts-quota-default = as for all
+contracts-quota-none = no bound
+contracts-quota-gigabytes = Quota in GB (empty: as for all; 0: no bound)
+contracts-mail = E-mail
+contracts-language = Language of e-mail
+contracts-gateway = Gateway
+contracts-empty = There is no contract.
+contracts-change = Contract { $contract }
+contracts-save = Save
+contracts-saved = Saved: { $what }
+language-en = English
+language-nb = Norwegian
+language-de = German

@@ -1,0 +1,17 @@
+contracts-title = Avtaler
+contracts-packages = Pakker
+contracts-used = I området
+contracts-quota = Kvote
+contracts-quota-default = som for alle
+contracts-quota-none = ingen grense
+contracts-quota-gigabytes = Kvote i GB (tom: som for alle; 0: ingen grense)
+contracts-mail = E-post
+contracts-language = Språk i e-post
+contracts-gateway = Gateway
+contracts-empty = Det finnes ingen avtale.
+contracts-change = Avtale { $contract }
+contracts-save = Lagre
+contracts-saved = Lagret: { $what }
+language-en = engelsk
+language-nb = norsk
+language-de = tysk
