@@ -18,6 +18,6 @@ webhook-attempt = Versuch
 webhook-took = Dauer
 webhook-outcome = Ergebnis
 webhook-replay = Noch einmal senden
-webhook-replay-one = { $notice } noch einmal senden
+webhook-replay-one = Noch einmal senden: { $notice }
 webhook-replayed = Sie wird noch einmal gesendet.
 webhook-is-disabled = Der Webhook ist abgeschaltet, es wird nichts dorthin gesendet. Fragen Sie die Betreiber des Archivs.

@@ -18,6 +18,6 @@ webhook-attempt = Attempt
 webhook-took = Took
 webhook-outcome = Outcome
 webhook-replay = Send again
-webhook-replay-one = Send { $notice } again
+webhook-replay-one = Send again: { $notice }
 webhook-replayed = It is sent again.
 webhook-is-disabled = The webhook is disabled, so nothing is sent there. Ask whoever runs the archive.

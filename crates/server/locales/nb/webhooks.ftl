@@ -18,6 +18,6 @@ webhook-attempt = Forsøk
 webhook-took = Varighet
 webhook-outcome = Utfall
 webhook-replay = Send på nytt
-webhook-replay-one = Send { $notice } på nytt
+webhook-replay-one = Send på nytt: { $notice }
 webhook-replayed = Det sendes på nytt.
 webhook-is-disabled = Webhooken er deaktivert, så ingenting sendes dit. Spør dem som drifter arkivet.

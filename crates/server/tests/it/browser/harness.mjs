@@ -2,15 +2,17 @@
 // accessible by axe's rules for WCAG 2.2 AA in light and dark, no wider than the window, nothing asked of another host, and
 // nothing said on the console. Pictures of all of it are kept.
 //
-// `browser/mod.rs` starts the scenario as `node SCENARIO.mjs` and hands over, as JSON on the standard input:
+// `browser/mod.rs` starts the scenario as `node SCENARIO.mjs` and hands over, as a line of JSON on the standard input:
 // modules (where npm put its packages), url (of the server), screenshots (a directory), locales (the directory of the
 // console's texts), and facts (what this scenario needs to know). Whatever is found is told on the standard error, and the
 // exit status is then 1.
-import { existsSync, mkdirSync, readFileSync, readdirSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 
-export const task = JSON.parse(readFileSync(0, "utf8"));
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+export const task = JSON.parse((await lines.next()).value);
 /** Loads a package of tests/peers/browser. */
 export const load = createRequire(join(task.modules, "node_modules", "x"));
 
@@ -30,6 +32,12 @@ const ALONE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1";
 const PATIENCE = 30_000;
 
 const findings = [];
+
+/** Has the test do something on the server's side, and waits until it is done. */
+export async function ask(what) {
+    console.log(what);
+    await lines.next();
+}
 
 /**
  * Runs a scenario in each language at each width, and, unless it cannot do without, once without JavaScript.
@@ -60,6 +68,7 @@ export async function run(scenario, { languages = LANGUAGES, widths = Object.key
     };
     await Promise.all([lane(), lane()]);
     await browser.close();
+    process.stdin.destroy();
     if (findings.length > 0) {
         console.error(findings.join("\n\n"));
         process.exit(1);
@@ -132,6 +141,11 @@ class Visit {
 
     field(key) {
         return this.page.getByLabel(this.text(key), { exact: true });
+    }
+
+    /** Chooses among what a field offers, by the key of its text. */
+    async choose(key, choice) {
+        await this.field(key).selectOption({ label: this.text(choice) });
     }
 
     /** Waits until the page shows a text. */
@@ -223,7 +237,7 @@ class Visit {
 /** The plain texts of a language, by their keys. */
 function texts(language) {
     const [found, folder] = [new Map(), join(task.locales, language)];
-    for (const file of existsSync(folder) ? readdirSync(folder) : []) {
+    for (const file of readdirSync(folder, { recursive: true }).filter((file) => file.endsWith(".ftl"))) {
         for (const [, key, text] of readFileSync(join(folder, file), "utf8").matchAll(/^([a-z][\w-]*) *= *(.+)$/gm)) found.set(key, text);
     }
     return found;
