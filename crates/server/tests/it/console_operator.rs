@@ -110,9 +110,9 @@ async fn the_page_of_the_work_says_whether_it_is_stuck_and_orders_are_steered_fr
         OrderState::Delivered
     );
 
-    olga.get("/deliveries").await.shows(&again).shows("Take back");
+    olga.get("/console/deliveries").await.shows(&again).shows("Take back");
     went(&olga.post(&format!("/operations/{again}/cancel"), &[("from", "deliveries")]).await, "/deliveries");
-    olga.get("/deliveries").await.shows("Nothing is kept.");
+    olga.get("/console/deliveries").await.shows("Nothing is kept.");
     olga.get("/processes").await.shows("server");
     let acts = acts(&server).await;
     assert_eq!(acts.len(), 5, "{acts:?}");
@@ -126,9 +126,16 @@ async fn who_runs_another_contract_sees_and_steers_nothing_of_it() {
     let archive_id = ingest(&server, "p1", &[("a.txt", b"the content")]).await;
     let id = reader.order(&archive_id).await;
     let mut bert = Browser::client(&server, "bert", &[("other", Role::Operator)]).await;
-    for path in
-        ["/operations", "/processes", "/fixity", "/deliveries", "/deletions", "/contracts", "/clients", "/audit"]
-    {
+    for path in [
+        "/operations",
+        "/processes",
+        "/fixity",
+        "/console/deliveries",
+        "/deletions",
+        "/contracts",
+        "/clients",
+        "/audit",
+    ] {
         let page = bert.get(path).await;
         assert!(page.status == 200 && !page.text.contains("2d17") && !page.text.contains(&id), "{path} {}", page.text);
     }
@@ -164,6 +171,7 @@ async fn acts_of_all(server: &Server) -> usize {
 async fn clients_are_added_and_changed_and_each_secret_is_shown_once() {
     let server = Server::start(&[]).await;
     let mut olga = olga(&server).await;
+    olga.get("/clients").await.shows("olga");
     let page = olga.post("/clients", &[("client", "anna"), ("contract", "2d17"), ("role", "read")]).await;
     page.shows("It is shown this once");
     let secret =
@@ -223,7 +231,8 @@ async fn the_audit_log_is_searched_exported_and_verified() {
     let mut olga = olga(&server).await;
     ingest(&server, "p1", &[("a.txt", b"alpha")]).await;
     ingest(&server, "p2", &[("a.txt", b"beta")]).await;
-    olga.post("/contracts/2d17/quota", &[("gigabytes", "")]).await;
+    olga.get("/contracts").await.shows("as for all");
+    went(&olga.post("/contracts/2d17/quota", &[("gigabytes", "")]).await, "/contracts");
     let page = olga.get("/audit").await;
     page.shows("p1").shows("p2").shows("the quota of the area is");
     let page = olga.get("/audit?contract=2d17&kind=ingest&object=p2").await;
@@ -286,14 +295,21 @@ async fn deletions_are_approved_by_somebody_else_and_holds_keep_packages() {
 #[tokio::test]
 async fn every_page_is_there_in_every_language() {
     let server = Server::start(&[]).await;
-    ingest(&server, "p1", &[("a.txt", b"alpha")]).await;
     let mut olga = olga(&server).await;
+    ingest(&server, "p1", &[("a.txt", b"alpha")]).await;
     for (languages, title) in [("nb", "Drift"), ("de", "Betrieb"), ("en", "Operations")] {
         olga.languages = languages;
         olga.get("/operations").await.shows(&format!("<h1>{title}</h1>"));
-        for path in
-            ["/processes", "/fixity", "/deliveries", "/deletions", "/contracts", "/clients", "/clients/olga", "/audit"]
-        {
+        for path in [
+            "/processes",
+            "/fixity",
+            "/console/deliveries",
+            "/deletions",
+            "/contracts",
+            "/clients",
+            "/clients/olga",
+            "/audit",
+        ] {
             let page = olga.get(path).await;
             page.shows("<h1>");
             for key in ["operations-", "fixity-", "clients-", "audit-", "step-", "role-", "language-", "contracts-"] {
