@@ -40,6 +40,9 @@ pub struct ContractView {
     pub gateway: Option<String>,
 }
 
+/// A notice, and how often it was tried to send it.
+pub type Told = (Notice, Vec<Attempt>);
+
 /// A client with its keys and webhooks.
 #[derive(Clone, Debug)]
 pub struct ClientView {
@@ -48,7 +51,7 @@ pub struct ClientView {
     /// Its public keys.
     pub keys: Vec<ClientKey>,
     /// Its webhooks, each with its newest notices.
-    pub webhooks: Vec<(Webhook, Vec<(Notice, Vec<Attempt>)>)>,
+    pub webhooks: Vec<(Webhook, Vec<Told>)>,
 }
 
 impl Oversight {
