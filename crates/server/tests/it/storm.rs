@@ -40,7 +40,8 @@ struct Scale {
     calm: usize,
 }
 
-const SHORT: Scale = Scale { packages: 4, clients: 4, calm: 32 };
+/// Enough for each disturbance once.
+const SHORT: Scale = Scale { packages: 2, clients: 4, calm: 25 };
 const WHOLE: Scale = Scale { packages: 10, clients: 10, calm: 150 };
 
 impl Scale {
@@ -81,10 +82,10 @@ const DISTURBANCES: [Disturbance; 8] = [
     Disturbance::WorkerKilled,
     Disturbance::WorkerStalled,
     Disturbance::DatabaseRestarted,
-    Disturbance::WorkerKilled,
     Disturbance::StorageAway,
-    Disturbance::WorkerStalled,
     Disturbance::ServerKilled,
+    Disturbance::WorkerKilled,
+    Disturbance::WorkerStalled,
     Disturbance::WorkerKilled,
 ];
 

@@ -1,8 +1,8 @@
 //! Sign-in of people at an OpenID Connect issuer: the authorization code flow with PKCE, for pages in a browser.
 //!
-//! [`Oidc::begin`] sends a browser to the issuer, and gives it something sealed to bring back ([`pending`]);
-//! [`Oidc::finish`] takes what the issuer sent the browser back with, exchanges the code ([`exchange`]), and believes the ID
-//! token if everything about it is right. What the issuer says of itself is in [`metadata`].
+//! [`Oidc::begin`] sends a browser to the issuer, and gives it something sealed to bring back (`pending.rs`);
+//! [`Oidc::finish`] takes what the issuer sent the browser back with, exchanges the code (`exchange.rs`), and believes the ID
+//! token if everything about it is right. What the issuer says of itself is in `metadata.rs`.
 
 mod exchange;
 mod metadata;

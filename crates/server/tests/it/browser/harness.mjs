@@ -161,10 +161,11 @@ class Visit {
         await this.follow(this.button("sign-in"));
     }
 
-    /** Judges the page as it is, and keeps a picture of it in light and one in dark. Without the rules, of pages that are
-     * somebody else's, only one picture. */
+    /** Judges the page as it is, and keeps a picture of it; in English, with scripts, in dark too, as colours are the same in
+     * every language. Without the rules, of pages that are somebody else's, only one picture. */
     async look(name, { rules = true } = {}) {
-        for (const scheme of rules ? ["light", "dark"] : ["light"]) {
+        const schemes = rules && this.script && this.language === "en" ? ["light", "dark"] : ["light"];
+        for (const scheme of schemes) {
             await this.page.emulateMedia({ colorScheme: scheme });
             const suffix = scheme === "dark" ? `${name}-dark` : name;
             if (rules && this.script) await this.#accessible(suffix, scheme);
