@@ -41,7 +41,9 @@ impl Claimed {
 
 /// The right to hash one secret.
 #[derive(Debug)]
-pub struct Turn(OwnedSemaphorePermit);
+pub struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Clients {
     /// Checks against a catalogue.
@@ -55,8 +57,8 @@ impl Clients {
     pub async fn verify(&self, client_id: &str, secret: Secret) -> Result<Option<Caller>, DatabaseError> {
         let claimed = self.find(client_id).await?;
         let Some(turn) = self.turn().await else { return Ok(None) };
-        let matches = turn.matches(secret, &claimed).await;
-        Ok(claimed.caller().filter(|_| matches))
+        let matched = turn.matches(secret, &claimed).await;
+        Ok(claimed.caller().filter(|_| matched.right))
     }
 
     /// What the catalogue says now of a client. One that does not exist, or may not sign in, looks like any other until
@@ -75,19 +77,28 @@ impl Clients {
     /// Waits for a turn to hash a secret.
     pub async fn turn(&self) -> Option<Turn> {
         // The semaphore is never closed; without a turn nobody signs in.
-        self.turns.clone().acquire_owned().await.ok().map(Turn)
+        self.turns.clone().acquire_owned().await.ok().map(|permit| Turn { _permit: permit })
     }
 }
 
 impl Turn {
     /// Whether the secret is the one that is stored for the name. Takes as long whatever the answer.
-    pub async fn matches(self, secret: Secret, claimed: &Claimed) -> bool {
+    pub async fn matches(self, secret: Secret, claimed: &Claimed) -> Matched {
         let hash = claimed.hash.clone();
         let hashing = tokio::task::spawn_blocking(move || {
-            // The turn ends when the work does, also when nobody waits for it any more.
-            let _permit = self.0;
-            secret::verify(&secret, &hash)
+            // The turn goes along, so that it lasts as long as the work, also when nobody waits for that any more.
+            let right = secret::verify(&secret, &hash);
+            Matched { right, _turn: Some(self) }
         });
-        hashing.await.unwrap_or(false)
+        hashing.await.unwrap_or(Matched { right: false, _turn: None })
     }
+}
+
+/// What came of hashing a secret. The turn ends when this is dropped: whoever counts failures does so before, and nobody is
+/// heard who should not be.
+#[derive(Debug)]
+pub struct Matched {
+    /// Whether the secret is the right one.
+    pub right: bool,
+    _turn: Option<Turn>,
 }

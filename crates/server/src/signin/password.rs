@@ -122,13 +122,13 @@ impl Passwords {
         // Guesses that came all at once have become failures while this one waited for its turn.
         self.heard(attempt.client_id, attempt.peer)?;
         metrics::secret_hashed();
-        let right = turn.matches(attempt.secret.clone(), &attempt.claimed).await;
-        if right {
+        let matched = turn.matches(attempt.secret.clone(), &attempt.claimed).await;
+        if matched.right {
             self.remember(tag);
         } else {
             self.throttle.failed(attempt.client_id, attempt.peer);
         }
-        Ok(right)
+        Ok(matched.right)
     }
 
     fn remembers(&self, tag: &Tag) -> bool {
