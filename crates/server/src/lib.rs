@@ -11,7 +11,6 @@ pub mod config;
 mod console;
 pub mod dialect;
 mod fetches;
-#[allow(dead_code, reason = "pages that come use the rest")]
 mod format;
 pub mod http;
 pub mod log;

@@ -136,8 +136,6 @@ pub(crate) struct Frame {
     pub(crate) places: Vec<Place>,
     /// What was done before.
     pub(crate) note: Option<Note>,
-    /// Whether a script asks for the live part of the page alone.
-    pub(crate) is_part: bool,
 }
 
 impl Frame {
@@ -153,7 +151,6 @@ impl Frame {
             csrf,
             places: Vec::new(),
             note: reader.note.as_deref().and_then(Note::read),
-            is_part: reader.is_part,
         }
     }
 
@@ -225,7 +222,6 @@ impl<R: Entry> Visit<R> {
             csrf: self.csrf.clone(),
             places: places(&self.caller.grants, &self.reader.base, &self.reader.target),
             note: self.reader.note.as_deref().and_then(Note::read),
-            is_part: self.reader.is_part,
         }
     }
 

@@ -7,7 +7,6 @@
 mod assets;
 mod cookies;
 mod depositor;
-#[allow(dead_code, reason = "pages that come use the rest")]
 mod frame;
 mod issuer;
 mod operator;
@@ -16,9 +15,7 @@ mod refusals;
 pub(crate) mod routes;
 mod sessions;
 mod sign_in;
-#[allow(dead_code, reason = "pages that come use the rest")]
 mod visit;
-#[allow(dead_code, reason = "pages that come use the rest")]
 mod words;
 
 pub(crate) use refusals::SHAPE;

@@ -3,10 +3,12 @@
 use askama::Template;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::cookies::{self, Keeping};
 use super::frame::{Frame, page_as, see};
 use super::visit::{Reader, SIGN_IN, SignedIn, Visit};
 use crate::app::App;
@@ -56,22 +58,14 @@ pub(super) async fn not_possible() -> Refusal {
 
 /// Makes a page of every refusal, in the reader's language, and sends whoever has not signed in to do so.
 pub(super) async fn show(State(app): State<App>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let reader = Reader::of(&parts, &app);
     // The page around a refusal shows the way on to whoever is signed in.
-    let head = {
-        let mut head = axum::http::Request::new(()).into_parts().0;
-        head.headers = parts.headers.clone();
-        head.uri = parts.uri.clone();
-        head.extensions = parts.extensions.clone();
-        head
-    };
-    parts.extensions.insert(reader.clone());
-    let is_get = parts.method == axum::http::Method::GET;
+    let head = parts.clone();
     let mut response = next.run(Request::from_parts(parts, body)).await;
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
         let kept = std::mem::take(response.headers_mut());
-        response = refusal_page(&app, &reader, head, &refusal, is_get).await;
+        response = refusal_page(&app, &reader, head, &refusal).await;
         for (name, value) in kept.iter() {
             response.headers_mut().append(name, value.clone());
         }
@@ -81,26 +75,14 @@ pub(super) async fn show(State(app): State<App>, request: Request, next: Next) -
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     // What was done before is told once.
     if reader.note.is_some() && response.status() != StatusCode::SEE_OTHER && !reader.is_part {
-        super::cookies::Jar::write(
-            reader.jar,
-            response.headers_mut(),
-            super::cookies::NOTE,
-            "",
-            super::cookies::Keeping::Forget,
-        );
+        reader.jar.write(response.headers_mut(), cookies::NOTE, "", Keeping::Forget);
     }
     response
 }
 
-async fn refusal_page(
-    app: &App,
-    reader: &Reader,
-    mut head: axum::http::request::Parts,
-    refusal: &Refusal,
-    is_get: bool,
-) -> Response {
+async fn refusal_page(app: &App, reader: &Reader, mut head: Parts, refusal: &Refusal) -> Response {
     if refusal.code == SIGN_IN {
-        let next = if is_get { reader.target.as_str() } else { &reader.base };
+        let next = if head.method == Method::GET { reader.target.as_str() } else { &reader.base };
         let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
         let place = format!("{}/sign-in?{query}", reader.base);
         return if reader.is_part { leave(&place) } else { see(&place) };

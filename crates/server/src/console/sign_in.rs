@@ -9,9 +9,9 @@ use dipper_core::secret::{self, Secret};
 
 use super::cookies::{self, Keeping};
 use super::frame::{Frame, page_as, see};
-use super::visit::{Act, SignedIn, Stranger, StrangersAct, Visit, form_token, local, whole_seconds};
+use super::visit::{Act, SignedIn, Stranger, StrangersAct, Visit, form_token, local};
 use crate::app::App;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::{Refusal, whole_seconds};
 use crate::signin::password::SignInError;
 
 #[derive(Template)]
@@ -31,20 +31,13 @@ struct SignInPage {
 /// The first page for somebody: the work for whoever runs a contract, the packages for everybody else.
 pub(super) async fn home(visit: Visit<SignedIn>) -> Response {
     let path = if visit.caller.grants.has_anywhere(Role::Operator) {
-        routes_of::OPERATOR
+        "/operations"
     } else if visit.caller.grants.has_anywhere(Role::Read) {
-        routes_of::READ
+        "/packages"
     } else {
-        routes_of::NOBODY
+        "/sessions"
     };
     see(&format!("{}{path}", visit.reader.base))
-}
-
-/// Where somebody begins.
-mod routes_of {
-    pub(super) const OPERATOR: &str = "/operations";
-    pub(super) const READ: &str = "/packages";
-    pub(super) const NOBODY: &str = "/sessions";
 }
 
 /// The form to sign in with.

@@ -4,7 +4,6 @@
 use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::{constant_time, hmac};
 use axum::extract::{FromRef, FromRequest, FromRequestParts, OriginalUri, Request};
@@ -231,11 +230,6 @@ fn sign_in_first() -> Refusal {
 fn forbidden(role: Role) -> Refusal {
     let message = format!("this page takes the role `{role}` on some contract, which you do not have");
     Refusal::new(StatusCode::FORBIDDEN, "FORBIDDEN", message)
-}
-
-/// How long the throttle makes somebody wait, in whole seconds.
-pub(super) fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs_f64().ceil() as u64
 }
 
 /// A place in the console that a form or an address names, or the console's first page for any other: nobody is sent to

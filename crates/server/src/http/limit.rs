@@ -65,7 +65,7 @@ impl RateLimit {
                 Counted::Address(_) => "address",
             });
             let wait = until.wait_time_from(self.clock.now());
-            Refusal::too_many(wait.as_secs_f64().ceil() as u64)
+            Refusal::too_many(wait)
         })
     }
 }

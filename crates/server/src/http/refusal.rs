@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -88,8 +89,9 @@ impl Refusal {
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
     }
 
-    /// 429: the client is to come back after `seconds`.
-    pub fn too_many(seconds: u64) -> Refusal {
+    /// 429: the client is to come back after this time.
+    pub fn too_many(wait: Duration) -> Refusal {
+        let seconds = whole_seconds(wait);
         let message = format!("too many requests; try again in {seconds} seconds");
         Refusal::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", message).retry_after(seconds)
     }
@@ -154,6 +156,11 @@ impl IntoResponse for Refusal {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// A time to wait in whole seconds, after which it is over.
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs_f64().ceil() as u64
 }
 
 /// How one contract writes a refusal.

@@ -73,7 +73,7 @@ impl From<SignInError> for Refusal {
     fn from(error: SignInError) -> Refusal {
         match error {
             SignInError::Wrong => unauthorized("the client or its secret is wrong"),
-            SignInError::Wait(wait) => Refusal::too_many(wait.as_secs_f64().ceil() as u64),
+            SignInError::Wait(wait) => Refusal::too_many(wait),
             SignInError::Unavailable(error) => {
                 tracing::error!(%error, "a client could not be looked up");
                 Refusal::database(&error)

@@ -75,7 +75,7 @@ struct OrdersPage {
     /// What is shown: nothing chosen is all.
     groups: Vec<(&'static str, String, bool)>,
     contracts: Vec<(String, bool)>,
-    rows: Vec<OrderRow>,
+    orders: Vec<OrderRow>,
     next: Option<String>,
 }
 
@@ -116,7 +116,7 @@ pub(in crate::console) async fn list(
         frame: visit.frame("orders-title"),
         groups: GROUPS.iter().map(|(name, key, _)| (*name, words.text(key), group == Some(*name))).collect(),
         contracts: contracts.into_iter().map(|id| (id.to_owned(), contract == Some(id))).collect(),
-        rows: views.into_iter().map(|view| OrderRow::of(words, view)).collect(),
+        orders: views.into_iter().map(|view| OrderRow::of(words, view)).collect(),
         next,
     }))
 }
