@@ -1,12 +1,13 @@
-// Drives Chromium through a scenario, once for each language and width, and judges every page that the scenario looks at:
-// accessible by axe's rules for WCAG 2.2 AA in light and dark, no wider than the window, nothing asked of another host, and
-// nothing said on the console. Pictures of all of it are kept.
+// Drives Chromium through a scenario, in each language with JavaScript and without, and judges every page that the scenario
+// looks at. Whoever has JavaScript has a wide window, whoever has none a phone. With JavaScript each page is also looked at as
+// wide as a phone, and it is accessible by axe's rules for WCAG 2.2 AA, in the light and in the dark. No page is wider than its
+// window, asks anything of another host, or says anything on the console. Pictures of all of it are kept.
 //
 // `browser/mod.rs` starts the scenario as `node SCENARIO.mjs` and hands over, as a line of JSON on the standard input:
 // modules (where npm put its packages), url (of the server), screenshots (a directory), locales (the directory of the
 // console's texts), and facts (what this scenario needs to know). Whatever is found is told on the standard error, and the
 // exit status is then 1.
-import { mkdirSync, readFileSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -19,9 +20,15 @@ export const load = createRequire(join(task.modules, "node_modules", "x"));
 const { chromium } = load("playwright-core");
 const axe = readFileSync(load.resolve("axe-core/axe.min.js"), "utf8");
 
+/** The shell without windows costs half of what the whole browser does. */
+const PROGRAM = ["/usr/bin/chromium-headless-shell", "/usr/bin/chromium"].find((path) => existsSync(path));
 const LANGUAGES = ["en", "nb", "de"];
 const WIDTHS = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
 const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+/** The rule that takes longest. Colours are the same in every language and at every width, so it is applied once to each page. */
+const COLOURS = "color-contrast";
+/** The rules that what is laid out in another width may break. */
+const LAYOUT = ["target-size", "scrollable-region-focusable"];
 const ARGUMENTS = [
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking",
     "--disable-component-update --disable-sync --disable-dev-shm-usage --force-color-profile=srgb",
@@ -40,15 +47,15 @@ export async function ask(what) {
 }
 
 /**
- * Runs a scenario in each language at each width, and, unless it cannot do without, once without JavaScript.
+ * Runs a scenario in each language, with JavaScript in a wide window and, unless it cannot do without, without it on a phone.
  * @param {(visit: Visit) => Promise<void>} scenario
  */
-export async function run(scenario, { languages = LANGUAGES, widths = Object.keys(WIDTHS), withoutScript = true } = {}) {
+export async function run(scenario, { languages = LANGUAGES, withoutScript = true } = {}) {
     mkdirSync(task.screenshots, { recursive: true });
-    const rounds = languages.flatMap((language) => widths.map((width) => ({ language, width, script: true })));
-    if (withoutScript) rounds.push({ language: languages[0], width: widths[0], script: false });
+    const rounds = languages.map((language) => ({ language, width: "desktop", script: true }));
+    if (withoutScript) rounds.push(...languages.map((language) => ({ language, width: "phone", script: false })));
     const browser = await chromium.launch({
-        executablePath: "/usr/bin/chromium",
+        executablePath: PROGRAM,
         args: [...ARGUMENTS, ALONE],
         timeout: PATIENCE,
     });
@@ -161,31 +168,36 @@ class Visit {
         await this.follow(this.button("sign-in"));
     }
 
-    /** Judges the page as it is, and keeps a picture of it; in English, with scripts, in dark too, as colours are the same in
-     * every language. Without the rules, of pages that are somebody else's, only one picture. */
+    /** Judges the page as it is, and keeps pictures of it. Without the rules, of pages that are somebody else's, a picture
+     * alone. */
     async look(name, { rules = true } = {}) {
-        const schemes = rules && this.script && this.language === "en" ? ["light", "dark"] : ["light"];
-        for (const scheme of schemes) {
-            await this.page.emulateMedia({ colorScheme: scheme });
-            const suffix = scheme === "dark" ? `${name}-dark` : name;
-            if (rules && this.script) await this.#accessible(suffix, scheme);
-            await this.picture(suffix);
-        }
-        await this.page.emulateMedia({ colorScheme: "light" });
-        const [inner, scrolled] = await this.page.evaluate(() => {
-            return [document.documentElement.clientWidth, document.documentElement.scrollWidth];
-        });
-        if (scrolled > inner) this.found(`${name}: is ${scrolled} pixels wide in a window of ${inner}`);
         if (rules) {
             const language = await this.page.locator("html").getAttribute("lang");
             if (language !== this.language) this.found(`${name}: calls its language ${language}`);
         }
+        if (!rules || !this.script) return await this.#seen(name);
+        const isFirst = this.language === LANGUAGES[0];
+        const rulesOfAll = { runOnly: { type: "tag", values: TAGS }, rules: { [COLOURS]: { enabled: isFirst } } };
+        await this.#accessible(name, rulesOfAll);
+        await this.#seen(name);
+        if (isFirst) {
+            await this.page.emulateMedia({ colorScheme: "dark" });
+            await this.#accessible(`${name}-dark`, { runOnly: [COLOURS] });
+            await this.picture(`${name}-dark`);
+            await this.page.emulateMedia({ colorScheme: "light" });
+        }
+        const before = this.width;
+        await this.#resize("phone");
+        await this.#accessible(name, { runOnly: LAYOUT });
+        await this.#seen(name);
+        await this.#resize(before);
     }
 
+    /** Of the whole page in one language, of what fits into the window in the others: drawing long pages costs most. */
     async picture(name) {
-        const script = this.script ? "" : "-noscript";
-        const path = join(task.screenshots, `${this.language}-${this.width}-${name}${script}.png`);
-        await this.page.screenshot({ path, fullPage: true, animations: "disabled" });
+        const [script, fullPage] = this.script ? ["", this.language === LANGUAGES[0]] : ["-noscript", false];
+        const path = join(task.screenshots, `${this.language}-${this.width}-${name}${script}.jpeg`);
+        await this.page.screenshot({ path, type: "jpeg", quality: 60, fullPage });
     }
 
     found(what) {
@@ -198,13 +210,25 @@ class Visit {
         await this.#context.close();
     }
 
-    async #accessible(name, scheme) {
-        await this.page.evaluate(axe);
-        // The colours are what differs in the dark.
-        const only = scheme === "light" ? { type: "tag", values: TAGS } : { type: "rule", values: ["color-contrast"] };
-        const result = await this.page.evaluate((only) => {
-            return globalThis.axe.run(document, { runOnly: only, resultTypes: ["violations"] });
-        }, only);
+    async #resize(width) {
+        await this.page.setViewportSize(WIDTHS[width]);
+        this.width = width;
+    }
+
+    /** Keeps a picture of the page, which may be no wider than its window. */
+    async #seen(name) {
+        await this.picture(name);
+        const [inner, scrolled] = await this.page.evaluate(() => {
+            return [document.documentElement.clientWidth, document.documentElement.scrollWidth];
+        });
+        if (scrolled > inner) this.found(`${name}: is ${scrolled} pixels wide in a window of ${inner}`);
+    }
+
+    async #accessible(name, options) {
+        if (!(await this.page.evaluate(() => "axe" in globalThis))) await this.page.evaluate(axe);
+        const result = await this.page.evaluate((options) => {
+            return globalThis.axe.run(document, { ...options, resultTypes: ["violations"], preload: false });
+        }, options);
         for (const violation of result.violations) {
             const nodes = violation.nodes.map((node) => `  ${node.html}\n    ${node.failureSummary.replaceAll("\n", "\n    ")}`);
             this.found(`${name}: ${violation.id}: ${violation.help}\n${nodes.join("\n")}`);

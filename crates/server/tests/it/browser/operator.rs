@@ -9,7 +9,7 @@ use super::drive;
 use crate::support::Server;
 
 /// As many of everything as there are rounds: each steers its own.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 6;
 
 impl Server {
     /// Has a depositor ask for the deletion of a package; the order.
