@@ -4,6 +4,7 @@ pub(crate) mod audited;
 pub mod checksum;
 pub mod cursor;
 pub mod download;
+mod expiry;
 pub(crate) mod file;
 pub mod health;
 pub mod https;

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use dipper_core::time::Timestamp;
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -17,6 +18,8 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{Error, InconsistentKeys, ServerConfig};
 use tokio_util::sync::CancellationToken;
+
+use super::expiry::Expiry;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -51,6 +54,8 @@ struct Files {
     current: RwLock<Arc<CertifiedKey>>,
     /// Of the files when they were last read, whatever was in them.
     seen: RwLock<[Option<Stamp>; 2]>,
+    /// Of the certificate that is shown.
+    expiry: Mutex<Expiry>,
 }
 
 /// What changes when a file is written or replaced.
@@ -61,9 +66,10 @@ impl Tls {
     pub fn open(certificate: &Path, key: &Path) -> Result<Tls, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let seen = RwLock::new([stamp(certificate), stamp(key)]);
-        let current = RwLock::new(Arc::new(load(certificate, key, &provider)?));
+        let loaded = load(certificate, key, &provider)?;
+        let (expiry, current) = (Mutex::new(expiry(&loaded)), RwLock::new(Arc::new(loaded)));
         let (certificate, key) = (certificate.to_owned(), key.to_owned());
-        let files = Arc::new(Files { certificate, key, provider: provider.clone(), current, seen });
+        let files = Arc::new(Files { certificate, key, provider: provider.clone(), current, seen, expiry });
         let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12]);
         let builder = builder.map_err(|error| TlsError { setting: CERTIFICATE, reason: error.to_string() })?;
         let mut config = builder.with_no_client_auth().with_cert_resolver(files.clone());
@@ -79,6 +85,7 @@ impl Tls {
     /// Reads the files again whenever they have changed, until `shutdown` is cancelled. Connections go on with what they
     /// began with.
     pub async fn watch(self, shutdown: CancellationToken) {
+        self.files.expiry().show();
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -95,7 +102,16 @@ impl Tls {
 }
 
 impl Files {
+    fn expiry(&self) -> MutexGuard<'_, Expiry> {
+        self.expiry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn look(&self) {
+        self.renew();
+        self.expiry().remind(Timestamp::now());
+    }
+
+    fn renew(&self) {
         // Taken before the files are read: what changes in between is read the next time.
         let now = [stamp(&self.certificate), stamp(&self.key)];
         let seen = {
@@ -107,6 +123,9 @@ impl Files {
         }
         match load(&self.certificate, &self.key, &self.provider) {
             Ok(loaded) => {
+                let expiry = expiry(&loaded);
+                expiry.show();
+                *self.expiry() = expiry;
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
                 tracing::info!(certificate = %self.certificate.display(), "the certificate was read again");
             }
@@ -157,6 +176,10 @@ fn load(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
         Error::InvalidCertificate(error) => in_certificate(certificate.says(&format!("is not accepted: {error}"))),
         error => in_key(key.says(&format!("is not accepted: {error}"))),
     })
+}
+
+fn expiry(loaded: &CertifiedKey) -> Expiry {
+    loaded.cert.first().map(Expiry::of).unwrap_or_default()
 }
 
 /// A file, for messages that name it.

@@ -37,6 +37,11 @@ const SFTP_SESSIONS: Metric =
     Metric::gauge("dipper_sftp_sessions", &[], "Clients that are signed in over SFTP on this process.");
 const SFTP_RECEIVED: Metric =
     Metric::counter("dipper_sftp_received_bytes_total", &[], "Bytes of files that were handed in over SFTP.");
+const CERTIFICATE_EXPIRES: Metric = Metric::gauge(
+    "dipper_certificate_expires_timestamp_seconds",
+    &[],
+    "When the certificate of this server expires, in seconds since 1970; 0 where it has none.",
+);
 
 /// The figures of this file.
 pub(super) const METRICS: &[Metric] = &[
@@ -48,6 +53,7 @@ pub(super) const METRICS: &[Metric] = &[
     RATE_LIMITED,
     SFTP_SESSIONS,
     SFTP_RECEIVED,
+    CERTIFICATE_EXPIRES,
 ];
 
 /// Makes the figures known that do not wait for something to happen first.
@@ -56,7 +62,8 @@ pub(super) fn begin() {
     DOWNLOADS_RUNNING.begin(&[]);
     SFTP_SESSIONS.begin(&[]);
     SFTP_RECEIVED.begin(&[]);
-    for reason in ["credentials", "token", "throttled"] {
+    CERTIFICATE_EXPIRES.begin(&[]);
+    for reason in ["credentials", "token", "issuer", "throttled"] {
         SIGN_IN_FAILURES.begin(&[reason]);
     }
     SECRETS_HASHED.begin(&[]);
@@ -136,6 +143,12 @@ pub(crate) fn sftp_delivered(bytes: u64) {
 /// Bytes of a file were handed in over SFTP.
 pub(crate) fn sftp_received(bytes: u64) {
     counter!(SFTP_RECEIVED.name).increment(bytes);
+}
+
+/// The certificate that is shown from now on expires so many seconds after 1970.
+#[expect(clippy::cast_precision_loss, reason = "seconds of any calendar are far below 2^53")]
+pub(crate) fn certificate_expires(seconds: i64) {
+    gauge!(CERTIFICATE_EXPIRES.name).set(seconds as f64);
 }
 
 /// A sign-in failed.

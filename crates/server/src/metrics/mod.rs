@@ -28,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::listener::{self, Patience};
 pub(crate) use figures::{
-    Running, RunningDownload, download, rate_limited, request, secret_hashed, sftp_delivered, sftp_received,
-    sftp_session, sign_in_failed,
+    Running, RunningDownload, certificate_expires, download, rate_limited, request, secret_hashed, sftp_delivered,
+    sftp_received, sftp_session, sign_in_failed,
 };
 use snapshot::Snapshots;
 

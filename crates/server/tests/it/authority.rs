@@ -21,6 +21,9 @@ subjectAltName = DNS:localhost,IP:127.0.0.1
 extendedKeyUsage = serverAuth
 ";
 
+/// Long enough that the server says nothing of the end.
+const LONG_DAYS: u32 = 30;
+
 /// An authority, and where what it makes lies.
 pub(crate) struct Authority {
     directory: tempfile::TempDir,
@@ -34,7 +37,7 @@ impl Authority {
         authority.key("root", "EC");
         authority
             .openssl(&["req", "-x509", "-new", "-key", "root.key", "-out", "root.pem", "-days", "30"], "authority");
-        authority.certificate("intermediate", "root", 2, "EC", "authority");
+        authority.certificate("intermediate", "root", 2, "EC", "authority", LONG_DAYS);
         authority
     }
 
@@ -49,8 +52,13 @@ impl Authority {
 
     /// A certificate with the intermediate one behind it, and its key, both in PEM.
     pub(crate) fn issue(&self, serial: u32, algorithm: &str) -> (Vec<u8>, Vec<u8>) {
+        self.issue_for(serial, algorithm, LONG_DAYS)
+    }
+
+    /// One that is good for so many days.
+    pub(crate) fn issue_for(&self, serial: u32, algorithm: &str, days: u32) -> (Vec<u8>, Vec<u8>) {
         let name = format!("server-{serial}");
-        self.certificate(&name, "intermediate", serial, algorithm, "server");
+        self.certificate(&name, "intermediate", serial, algorithm, "server", days);
         let read = |name: String| std::fs::read(self.path(&name)).expect("made");
         let chain = [read(format!("{name}.pem")), read("intermediate.pem".to_owned())].concat();
         (chain, read(format!("{name}.key")))
@@ -72,15 +80,15 @@ impl Authority {
         self.run(&["genpkey", "-algorithm", algorithm, "-pkeyopt", kind, "-out", &key]);
     }
 
-    fn certificate(&self, name: &str, issuer: &str, serial: u32, algorithm: &str, extensions: &str) {
+    fn certificate(&self, name: &str, issuer: &str, serial: u32, algorithm: &str, extensions: &str, days: u32) {
         self.key(name, algorithm);
         let (key, request) = (format!("{name}.key"), format!("{name}.csr"));
         let subject = format!("/CN={name}");
         self.run(&["req", "-new", "-key", &key, "-out", &request, "-subj", &subject, "-config", "openssl.cnf"]);
         let (authority, authority_key) = (format!("{issuer}.pem"), format!("{issuer}.key"));
         let mut arguments = vec!["x509", "-req", "-in", &request, "-CA", &authority, "-CAkey", &authority_key];
-        let (serial, certificate) = (serial.to_string(), format!("{name}.pem"));
-        arguments.extend(["-set_serial", &serial, "-out", &certificate, "-days", "30", "-extfile", "openssl.cnf"]);
+        let (serial, certificate, days) = (serial.to_string(), format!("{name}.pem"), days.to_string());
+        arguments.extend(["-set_serial", &serial, "-out", &certificate, "-days", &days, "-extfile", "openssl.cnf"]);
         self.openssl(&arguments, extensions);
     }
 

@@ -171,13 +171,14 @@ fn what_is_withdrawn_in_time_stays() {
 
 #[test]
 fn a_kill_in_the_middle_of_a_deletion_ends_before_or_after_it() {
-    const ROUNDS: u32 = 6;
+    // One of each kind for the other engine: what is killed is the same.
+    let rounds = if super::ENGINE == crate::Engine::Postgres { 2 } else { 4 };
     let seed: u64 = std::env::var("CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("CRASH_SEED={seed}");
     let mut random = SmallRng::seed_from_u64(seed);
     let program = Dipper::with_client();
-    let names: Vec<String> = (0..300).map(|number| format!("directory {}/{number}", number % 7)).collect();
-    for round in 0..ROUNDS {
+    let names: Vec<String> = (0..150).map(|number| format!("directory {}/{number}", number % 7)).collect();
+    for round in 0..rounds {
         let object_id = format!("fg{round}");
         let gone = noise(1 << 20);
         let contents: Vec<String> = names.iter().map(|name| format!("{round} {name}")).collect();
@@ -185,10 +186,10 @@ fn a_kill_in_the_middle_of_a_deletion_ends_before_or_after_it() {
             names.iter().zip(&contents).map(|(name, text)| (name.as_str(), text.as_bytes())).collect();
         files.push(("large", &gone));
         let archive_id = ingest(&program, &object_id, "one", &files);
-        ingest(&program, &object_id, "two", &files[..150]);
+        ingest(&program, &object_id, "two", &files[..75]);
         ingest(&program, &object_id, "three", &[("kept", contents[0].as_bytes()), ("new", object_id.as_bytes())]);
         let archive = files_below(&program.path("data/archive"));
-        let is_last = |path: &&PathBuf| std::fs::read(path).is_ok_and(|found| found == contents[200].as_bytes());
+        let is_last = |path: &&PathBuf| std::fs::read(path).is_ok_and(|found| found == contents[100].as_bytes());
         let last = archive.iter().find(is_last).expect("it is stored");
         let (server, _url) = program.serve(&QUICK);
         let label = if round % 2 == 0 { "one" } else { "two" };
@@ -207,11 +208,11 @@ fn a_kill_in_the_middle_of_a_deletion_ends_before_or_after_it() {
         let (server, _url) = program.serve(&QUICK);
         wait_until("the deletion", || state(&program, &id) == "deleted");
         assert!(holds(&program, contents[0].as_bytes()), "the third version has the same bytes");
-        assert_eq!(holds(&program, contents[200].as_bytes()), round % 2 == 1, "only the first version has them");
+        assert_eq!(holds(&program, contents[100].as_bytes()), round % 2 == 1, "only the first version has them");
         let shown = program.json(&["package", "show", &archive_id]);
         assert_eq!(shown["versions"].as_array().map(Vec::len), Some(2), "{shown}");
         let stones = program.json(&["deletion", "tombstones", "2d17", &object_id]);
-        let expected = if round % 2 == 0 { files.len() } else { 150 };
+        let expected = if round % 2 == 0 { files.len() } else { 75 };
         assert_eq!(stones["tombstones"].as_array().map(Vec::len), Some(expected));
         assert_sound(&program);
         let ended = server.stop(Signal::TERM);

@@ -13,7 +13,7 @@ use super::cli_support::{Dipper, Running};
 use super::support::{DPS, PATIENCE};
 use crate::receiver::Receiver;
 
-const ROUNDS: u32 = 8;
+const ROUNDS: u32 = 5;
 
 /// What the program is told: the receiver may be called, and a worker that was killed is missed soon. The log is kept
 /// short, because nobody reads it while the server runs.

@@ -41,7 +41,7 @@ struct Scale {
 }
 
 /// Enough for each disturbance once.
-const SHORT: Scale = Scale { packages: 2, clients: 4, calm: 25 };
+const SHORT: Scale = Scale { packages: 2, clients: 2, calm: 12 };
 const WHOLE: Scale = Scale { packages: 10, clients: 10, calm: 150 };
 
 impl Scale {

@@ -143,6 +143,39 @@ fn a_new_certificate_comes_into_use_and_a_broken_one_does_not() {
     kept.ask();
 }
 
+#[test]
+fn an_end_that_is_near_is_told_in_the_log_and_by_a_figure() {
+    let mut secured = Secured::start(&[("DIPPER_METRICS_LISTEN", "127.0.0.1:0")]);
+    let line = secured.running.line();
+    let metrics = line.trim().strip_prefix("metrics at ").expect("an address").to_owned();
+    let figure = || {
+        let curl = Command::new("curl").args(["--silent", "--noproxy", "*", &metrics]).output().expect("curl runs");
+        let page = String::from_utf8(curl.stdout).expect("text");
+        let line = page.lines().find_map(|line| line.strip_prefix("dipper_certificate_expires_timestamp_seconds "));
+        line.expect("the figure").parse::<f64>().expect("a number")
+    };
+    let ends = |name: &str| {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in"]).arg(secured.authority.path(name));
+        let told = String::from_utf8(openssl.output().expect("openssl runs").stdout).expect("text");
+        let date = told.trim().strip_prefix("notAfter=").unwrap_or_else(|| panic!("{told:?}")).replace(' ', "T");
+        let date = time::OffsetDateTime::parse(&date, &time::format_description::well_known::Rfc3339);
+        date.expect("a date").unix_timestamp() as f64
+    };
+    assert_eq!(figure(), ends("server-100.pem"));
+    let (chain, key) = secured.authority.issue_for(101, "EC", 10);
+    assert_ne!(ends("server-100.pem"), ends("server-101.pem"));
+    assert!(!secured.log().contains("expires soon"), "thirty days are not soon");
+    secured.replace("chain.key", &key);
+    secured.replace("chain.pem", &chain);
+    wait_until("the log tells of it", || secured.log().contains("the certificate expires soon"));
+    assert_eq!(figure(), ends("server-101.pem"));
+    let (chain, key) = secured.authority.issue_for(102, "EC", 0);
+    secured.replace("chain.key", &key);
+    secured.replace("chain.pem", &chain);
+    wait_until("the log tells of it", || secured.log().contains("the certificate has expired"));
+}
+
 /// A connection that is open all the time.
 struct KeptOpen {
     child: std::process::Child,
