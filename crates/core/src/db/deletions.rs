@@ -160,10 +160,11 @@ pub async fn insert(
     transaction: &mut Transaction,
     deletion: &Deletion,
     entries: &[(Entry, Vec<DeletionFile>)],
+    request: Option<&[u8]>,
 ) -> Result<(), DatabaseError> {
     let insert =
-        "INSERT INTO deletions (order_id, contract_id, checksum_type, policy, due, reason, file_count, size_bytes)
-                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        "INSERT INTO deletions (order_id, contract_id, checksum_type, policy, due, reason, file_count, size_bytes, request)
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let statement = sql(insert)
         .bind(&deletion.order_id)
         .bind(&deletion.contract_id)
@@ -172,7 +173,8 @@ pub async fn insert(
         .bind(deletion.due)
         .bind(deletion.reason.clone())
         .bind(deletion.file_count)
-        .bind(deletion.size_bytes);
+        .bind(deletion.size_bytes)
+        .bind(request.map(<[u8]>::to_vec));
     transaction.execute(statement).await?;
     for (entry, files) in entries {
         let insert = "INSERT INTO deletion_entries (order_id, number, package_id, object_id, ocfl_id, label, scope,
@@ -192,6 +194,12 @@ pub async fn insert(
         insert_files(transaction, &deletion.order_id, entry.number, files).await?;
     }
     Ok(())
+}
+
+/// The request for a deletion as it came, if it is to be given back.
+pub async fn request(database: &Database, order_id: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
+    let query = "SELECT request FROM deletions WHERE order_id = $1 AND request IS NOT NULL";
+    database.row(sql(query).bind(order_id)).await?.map(|row| row.blob("request")).transpose()
 }
 
 async fn insert_files(

@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 19] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 20] = [
     (
         1,
         "catalogue",
@@ -123,6 +123,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 19] = [
         "excerpts",
         include_str!("../../migrations/sqlite/0019_excerpts.sql"),
         include_str!("../../migrations/postgres/0019_excerpts.sql"),
+    ),
+    (
+        20,
+        "deletion requests",
+        include_str!("../../migrations/sqlite/0020_deletion_requests.sql"),
+        include_str!("../../migrations/postgres/0020_deletion_requests.sql"),
     ),
 ];
 

@@ -98,6 +98,8 @@ pub struct DeletionCommand {
     pub reason: Option<String>,
     /// What, each package once.
     pub entries: Vec<DeletionEntry>,
+    /// The request as it came, where it can be read again.
+    pub request: Option<Vec<u8>>,
 }
 
 /// Something that is wrong with what is asked for.

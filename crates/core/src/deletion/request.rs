@@ -54,7 +54,7 @@ pub async fn request(
         Err(ProgressError::Database(error)) => return Err(error.into()),
         Err(error) => return Err(DeletionError::Interrupted(error.to_string())),
     }
-    deletions::insert(&mut transaction, &deletion, &entries).await?;
+    deletions::insert(&mut transaction, &deletion, &entries, command.request.as_deref()).await?;
     transaction.commit().await?;
     info!(order_id = %order.id, agent = %agent.told(), files = deletion.file_count, "deletion received");
     installation.wake_workers();

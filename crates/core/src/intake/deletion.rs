@@ -2,7 +2,7 @@
 //! `deletion/mod.rs`.
 
 use crate::caller::{Caller, Role};
-use crate::db::deletions::{DeletionFilter, Tombstone};
+use crate::db::deletions::{self, DeletionFilter, Tombstone};
 use crate::db::holds::{self, LegalHold};
 use crate::db::orders::Order;
 use crate::deletion::{
@@ -27,6 +27,13 @@ impl Intake {
     pub async fn deletion_view(&self, caller: &Caller, order_id: &str) -> Result<DeletionView> {
         self.deletion_readable(caller, order_id).await?;
         decision::view(&self.installation, order_id).await
+    }
+
+    /// The request for a deletion that the caller may see, as it came; `None` where the language in which it was asked for
+    /// does not give it back.
+    pub async fn deletion_request(&self, caller: &Caller, order_id: &str) -> Result<Option<Vec<u8>>> {
+        self.deletion_readable(caller, order_id).await?;
+        Ok(deletions::request(&self.installation.database, order_id).await?)
     }
 
     /// The deletions on contracts that the caller may read, newest first, without their files.

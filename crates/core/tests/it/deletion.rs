@@ -70,6 +70,7 @@ fn command(entries: Vec<DeletionEntry>) -> DeletionCommand {
         checksum: Algorithm::Sha512,
         reason: Some("asked for by the depositor".to_owned()),
         entries,
+        request: None,
     }
 }
 

@@ -180,6 +180,7 @@ impl OrderArguments {
                 version: self.version.clone(),
                 files: Some(files).filter(|files| !files.is_empty()),
             }],
+            request: None,
         })
     }
 }

@@ -191,7 +191,7 @@ async fn filegroups_are_deposited_listed_and_restored() {
     let (_, told) = account.get(&format!("/otm/delete/{id}/status")).await;
     assert_eq!((&told[&id]["file-count"], &told[&id]["status"]), (&json!("2"), &json!("DELETE_COMPLETE")));
     let (_, request) = account.get(&format!("/otm/delete/{id}")).await;
-    assert_eq!(request, json!({"fg-1": {"version": "2026-02", "files": {"new": {}}}, "fg-2": {}}));
+    assert_eq!(request, deletion, "with its checksums");
     assert_eq!(account.get("/bridge/list").await, (200, json!(["fg-1"])));
     assert_eq!(account.get("/otm/list/fg-1/new").await.0, 404);
     assert_eq!(account.get("/bridge/list/fg-2").await.0, 404);
@@ -201,6 +201,13 @@ async fn filegroups_are_deposited_listed_and_restored() {
     let types: Vec<&str> =
         log["fg-2"][0]["fg-2"].as_array().expect("events").iter().filter_map(|event| event["type"].as_str()).collect();
     assert_eq!((types.first(), types.last()), (Some(&"ingest"), Some(&"deletion")), "{log}");
+    // Asked for with the draft, it is told without its checksums.
+    let draft = json!({"fg-1": {"files": {"of the other": md5(b"other")}}});
+    let (status, body) = other.post("/bridge/delete", &draft).await;
+    assert_eq!(status, 202, "{body}");
+    let path = format!("/otm/delete/{}", body["delete-id"].as_str().expect("an id"));
+    assert_eq!(other.get(&path).await, (200, json!({"fg-1": {"files": {"of the other": {}}}})));
+    assert_eq!(account.get(&path).await.0, 404);
 }
 
 #[tokio::test]
@@ -233,6 +240,25 @@ async fn a_gateway_whose_files_are_others_leaves_no_deposit_behind() {
     for expected in [("fg", Some("../x")), ("fg", Some("y")), ("a/b", None)] {
         assert!(named.contains(&expected), "{expected:?} in {named:?}");
     }
+}
+
+#[tokio::test]
+async fn names_that_are_keys_of_an_answer_come_once() {
+    let server = Server::start(&[]).await;
+    let operator = server.operator("ops").await;
+    let account = server.account(&operator, "uni").await;
+    server.version("uni", "checksum-type", "1", &[("checksum-type", b"a")]).await;
+    let answer = account.fetch("/bridge/list/checksum-type?checksum-type=SHA-512", &[]).await;
+    let text = answer.text().await.expect("text");
+    assert_eq!(text.matches("\"checksum-type\":[").count() + text.matches("\"checksum-type\":\"").count(), 1, "{text}");
+    let listed: Value = serde_json::from_str(&text).expect("JSON");
+    let expected = json!({"size": "1", "checksum": sum(Algorithm::Sha512, b"a")});
+    assert_eq!(listed, json!({"checksum-type": [{"version": "1", "files": {"checksum-type": expected}}]}));
+    server.version("uni", "filegroup", "filegroup", &[("a", b"a")]).await;
+    let text = account.fetch("/otm/list/filegroup", &[]).await.text().await.expect("text");
+    assert_eq!(text.matches("\"filegroup\":").count(), 1, "{text}");
+    let listed: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((&listed["filegroup"], &listed["v1"]["a"]["size"]), (&json!("filegroup"), &json!("1")), "{listed}");
 }
 
 #[tokio::test]

@@ -267,6 +267,7 @@ async fn deletions_are_approved_by_somebody_else_and_holds_keep_packages() {
             checksum: dipper_archive::digest::Algorithm::Md5,
             reason: Some("asked for by its owner".to_owned()),
             entries: vec![entry],
+            request: None,
         };
         dipper_core::deletion::request::request(&server.installation, &agent, command).await
     };

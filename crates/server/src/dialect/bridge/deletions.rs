@@ -52,7 +52,7 @@ pub(super) async fn deletion_order(
     let contract_id = permit.caller.account(Role::Write).ok_or_else(|| refused::no_account(Role::Write))?.to_owned();
     let body = read_body(request).await?;
     let entries = mapping::deletions(read::parse::<SelectionRequest>(&body)?)?;
-    let command = DeletionCommand { contract_id, dialect: DIALECT, checksum, reason: None, entries };
+    let command = DeletionCommand { contract_id, dialect: DIALECT, checksum, reason: None, entries, request: None };
     let order = app.intake().deletion(&permit.caller, command).await.map_err(refused::deletion)?;
     Ok((StatusCode::ACCEPTED, Json(DeleteAccepted { delete_id: order.id })))
 }

@@ -90,7 +90,8 @@ async fn all(
 
 /// The versions and files of a filegroup
 ///
-/// The oldest version comes first. Versions and files that were deleted are left out.
+/// The oldest version comes first. Versions and files that were deleted are left out. A filegroup with the identifier
+/// `checksum-type` has that key for itself: which type is told then, the parameter says.
 #[utoipa::path(
     get,
     path = "/list/{filegroupId}",
@@ -128,6 +129,9 @@ pub(super) async fn filegroup_get(
     })))
 }
 
+/// The key that stands beside the filegroup.
+const CHECKSUM_TYPE: &str = "checksum-type";
+
 /// The type of checksum that every file has.
 fn told_checksum(filegroup: &Filegroup) -> Algorithm {
     let others = [Algorithm::Sha512, Algorithm::Sha256];
@@ -137,7 +141,11 @@ fn told_checksum(filegroup: &Filegroup) -> Algorithm {
 
 fn describe(writer: &mut PieceWriter, filegroup: &Filegroup, algorithm: Algorithm) -> io::Result<()> {
     let lengths = filegroup.lengths().map_err(io::Error::other)?;
-    write!(writer, "{{\"checksum-type\":\"{}\",", checksum::name(algorithm).unwrap_or_default())?;
+    write!(writer, "{{")?;
+    // The key is that of the filegroup then: a key that comes twice means nothing (RFC 8259 section 4).
+    if filegroup.package.object_id != CHECKSUM_TYPE {
+        write!(writer, "\"{CHECKSUM_TYPE}\":\"{}\",", checksum::name(algorithm).unwrap_or_default())?;
+    }
     serde_json::to_writer(&mut *writer, &filegroup.package.object_id)?;
     let mut before = ":[";
     for (number, label) in filegroup.versions() {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -51,7 +52,14 @@ pub(super) async fn deletion_order(
     let contract_id = permit.caller.account(Role::Write).ok_or_else(|| refused::no_account(Role::Write))?.to_owned();
     let body = read_body(request).await?;
     let (checksum, entries) = mapping::deletions(read::parse::<SelectionRequest>(&body)?)?;
-    let command = DeletionCommand { contract_id, dialect: DIALECT, checksum, reason: None, entries };
+    let command = DeletionCommand {
+        contract_id,
+        dialect: DIALECT,
+        checksum,
+        reason: None,
+        entries,
+        request: Some(body.to_vec()),
+    };
     let order = app.intake().deletion(&permit.caller, command).await.map_err(refused::deletion)?;
     Ok((StatusCode::ACCEPTED, Json(DeleteAccepted { delete_id: order.id })))
 }
@@ -88,7 +96,7 @@ pub(super) async fn deletion_list(
 
 /// The request for a deletion
 ///
-/// With the checksums of the files left out.
+/// As it came; one that was asked for with the draft of this contract is told without its checksums.
 #[utoipa::path(
     get,
     path = "/delete/{deleteId}",
@@ -107,7 +115,11 @@ pub(super) async fn deletion_get(
     permit: BasicPermit<Read>,
     names: PathNames,
 ) -> Result<Response, Refusal> {
-    let view = app.intake().deletion_view(&permit.caller, names.get("deleteId")).await.map_err(refused::deletion)?;
+    let (intake, id) = (app.intake(), names.get("deleteId"));
+    if let Some(request) = intake.deletion_request(&permit.caller, id).await.map_err(refused::deletion)? {
+        return Ok(json(Body::from(request)));
+    }
+    let view = intake.deletion_view(&permit.caller, id).await.map_err(refused::deletion)?;
     Ok(json(written(move |writer| {
         write!(writer, "{{")?;
         for (index, (entry, files)) in view.entries.iter().enumerate() {

@@ -20,6 +20,7 @@ impl Server {
             checksum: Algorithm::Md5,
             reason: Some("asked for by its owner".to_owned()),
             entries: vec![DeletionEntry { filegroup: object_id.to_owned(), ..DeletionEntry::default() }],
+            request: None,
         };
         let agent = Agent::client("depositor", false);
         deletion::request::request(&self.installation, &agent, command).await.expect("ordered").id
