@@ -33,7 +33,7 @@ fn bag(content: &str, checksum: &str) -> Vec<u8> {
     tar.into_inner().expect("a tar")
 }
 
-fn good_bag(content: &str) -> Vec<u8> {
+pub(crate) fn good_bag(content: &str) -> Vec<u8> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     hasher.update(content.as_bytes());
     bag(content, &hasher.finish().to_string())
