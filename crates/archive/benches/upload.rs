@@ -117,7 +117,7 @@ fn package(directory: &Path, mib: u64) -> Layout {
 /// As the step does it: nothing becomes an object before all of it has matched.
 fn send(bucket: &Bucket, layout: &Layout, storage: &LocalStorage, options: &Options) {
     let id = bucket.wait(bucket.begin_upload("p.tar", &ObjectType::default())).unwrap();
-    let mut upload = bucket.upload("p.tar", &id, layout.len());
+    let mut upload = bucket.upload("p.tar", &id, Some(layout.len()));
     let mut write = |piece: &[u8]| upload.write(piece);
     prepare(layout, storage, options, Control::default(), Some(&mut write)).unwrap();
     let uploaded = upload.finish().unwrap();

@@ -5,18 +5,26 @@
 #![allow(clippy::disallowed_methods, reason = "this file is the helper that everybody else must use")]
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+const BUFFER_BYTES: usize = 128 << 10;
+
 /// Writes `bytes` to `path` in place of whatever was there. The directory must exist.
 pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_file_with(path, &mut |sink| sink.write_all(bytes))
+}
+
+/// As [`write_file`], with bytes that need not be in memory together.
+pub fn write_file_with(path: &Path, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let staged = staged_name(path)?;
-    let written = create_new(&staged).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
+    let written = create_new(&staged).and_then(|file| {
+        let mut sink = BufWriter::with_capacity(BUFFER_BYTES, file);
+        write(&mut sink)?;
+        sink.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
     });
     let renamed = written.and_then(|()| fs::rename(&staged, path));
     if renamed.is_err() {

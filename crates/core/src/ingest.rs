@@ -374,10 +374,18 @@ pub(crate) fn described(
     ocfl_id: &str,
     contract_id: &str,
 ) -> Result<Described, IngestError> {
-    let object = archive.object(ocfl_id)?;
+    described_as(installation, &archive.object(ocfl_id)?, contract_id)
+}
+
+/// The record of a package, as this object has it.
+pub(crate) fn described_as(
+    installation: &Installation,
+    object: &Object,
+    contract_id: &str,
+) -> Result<Described, IngestError> {
     let node = &installation.settings.node;
-    let described = register::describe(&object, Some(contract_id), node, installation.clock.now())?;
-    described.ok_or_else(|| IngestError::Source(format!("{ocfl_id} belongs to no contract")))
+    let described = register::describe(object, Some(contract_id), node, installation.clock.now())?;
+    described.ok_or_else(|| IngestError::Source(format!("{} belongs to no contract", object.id())))
 }
 
 /// What is recorded of a version that is made now.

@@ -18,6 +18,9 @@ use super::{Bucket, check_key};
 /// How often somebody who waits for a part looks whether he should go on.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
+/// After so many parts the next ones are twice as large, where nobody knows how many bytes come.
+const PARTS_OF_A_SIZE: u32 = 1000;
+
 /// An upload that takes bytes in order. It blocks, so it belongs on a thread that may. Dropping it stops what is on its
 /// way; the upload itself goes on until it is completed or aborted under its id.
 pub struct Upload<'a> {
@@ -32,6 +35,7 @@ pub struct Upload<'a> {
     free: Vec<BytesMut>,
     parts: Vec<Part>,
     next_number: u32,
+    grows: bool,
     len: u64,
     cancelled: Option<&'a dyn Fn() -> bool>,
 }
@@ -52,10 +56,11 @@ impl fmt::Debug for Upload<'_> {
 }
 
 impl Bucket {
-    /// Goes on with an upload that was begun and has no parts yet. `len` is how many bytes will come.
-    pub fn upload<'a>(&self, key: &str, upload_id: &str, len: u64) -> Upload<'a> {
+    /// Goes on with an upload that was begun and has no parts yet. `len` is how many bytes will come; where nobody knows,
+    /// the parts grow, so that S3's 10,000 suffice.
+    pub fn upload<'a>(&self, key: &str, upload_id: &str, len: Option<u64>) -> Upload<'a> {
         let settings = &self.inner.settings;
-        let part_bytes = settings.part_bytes_for(len);
+        let part_bytes = settings.part_bytes_for(len.unwrap_or(0));
         // Larger parts must not make it hold more at a time.
         let budget = settings.part_bytes.saturating_mul(settings.concurrency.get() as u64);
         let most_in_flight = usize::try_from(budget / part_bytes).unwrap_or(usize::MAX);
@@ -70,6 +75,7 @@ impl Bucket {
             free: Vec::new(),
             parts: Vec::new(),
             next_number: 1,
+            grows: len.is_none(),
             len: 0,
             cancelled: None,
         }
@@ -103,7 +109,7 @@ impl Bucket {
 
     fn upload_from(&self, key: &str, id: &str, len: u64, reader: &mut impl Read) -> io::Result<UploadedParts> {
         const PIECE_BYTES: usize = 256 << 10;
-        let mut upload = self.upload(key, id, len);
+        let mut upload = self.upload(key, id, Some(len));
         let mut piece = vec![0; PIECE_BYTES];
         loop {
             match reader.read(&mut piece)? {
@@ -129,6 +135,12 @@ impl<'a> Upload<'a> {
     /// Has `cancelled` asked while the upload waits; once it says yes, writing fails with `Interrupted`.
     pub fn cancelled_by(mut self, cancelled: &'a dyn Fn() -> bool) -> Upload<'a> {
         self.cancelled = Some(cancelled);
+        self
+    }
+
+    /// Has at most so many parts on their way at a time.
+    pub(crate) fn with_in_flight(mut self, parts: usize) -> Upload<'a> {
+        self.most_in_flight = self.most_in_flight.min(parts.max(1));
         self
     }
 
@@ -169,6 +181,9 @@ impl<'a> Upload<'a> {
         }
         let bytes = std::mem::take(&mut self.filling).freeze();
         let (bucket, key, id, number) = (self.bucket.clone(), self.key.clone(), self.id.clone(), self.next_number);
+        if self.grows && self.next_number % PARTS_OF_A_SIZE == 0 {
+            self.part_bytes = self.part_bytes.saturating_mul(2);
+        }
         self.next_number += 1;
         let sending = async move {
             let part = bucket.put_part(&key, &id, number, bytes.clone()).await?;

@@ -2,15 +2,16 @@
 //!
 //! 1. A new object's declaration, so that nobody takes the directory for one that leads to objects.
 //! 2. The content files, in a directory of the draft's own (`v2/content/d-1f3a5b7c/...`): no two writers write the same
-//!    name.
+//!    name. They come there while the draft is made (`content.rs`), and are no part of the object yet.
 //! 3. The **claim**: the version's inventory, written only if there is none. Of all writers of this version one gets
 //!    through. Its content is there, so from now on anybody may bring the version to its end, and whoever meets a
 //!    claim does so: a writer that died cannot hold up the others.
 //! 4. The version's sidecar; then the root inventory, written only if it is still the one that the version follows:
 //!    **this makes the version visible**; then the root's sidecar.
-//! 5. What other writers left in the version directory is removed: none of them can win it any more.
+//! 5. What other writers left in the version directory, or are about to write there, is removed: none of them can win it
+//!    any more.
 //!
-//! A loser removes its own directory. Where the server knows no conditional requests, the two conditions are looked at
+//! A loser removes its own directory, and so does a draft that is given up. Where the server knows no conditional requests, the two conditions are looked at
 //! before the write, and the catalogue's lease keeps a second writer away.
 
 use std::collections::HashSet;
@@ -22,7 +23,7 @@ use super::publication::Publication;
 use super::root::StorageRoot;
 use super::sidecar::{INVENTORY, INVENTORY_BYTES, digest_of, join, sidecar_name, sidecar_text};
 use super::staging::fault;
-use super::version::{VersionNumber, declaration_text};
+use super::version::{SpecVersion, VersionNumber, declaration_text};
 use crate::digest::Digest;
 use crate::storage::{Condition, Revision, Storage};
 
@@ -53,8 +54,8 @@ fn uuid_bits() -> u32 {
 
 /// Publishes a version, or goes on with it after a crash: see [`Publication::finish`].
 pub(super) fn copy_in(publication: &Publication<'_>) -> Result<bool> {
-    let is_claimed = publication.own_inventory()?.is_some();
-    if !is_claimed && (!publication.follows_base()? || !copy_contents(publication)? || !claim(publication)?) {
+    let is_claimed = publication.is_in_place()?;
+    if !is_claimed && (!publication.follows_base()? || !contents_are_there(publication)? || !claim(publication)?) {
         withdraw(publication)?;
         return Ok(false);
     }
@@ -74,25 +75,24 @@ fn staged_version(publication: &Publication<'_>) -> Option<std::path::PathBuf> {
     staged.is_dir().then_some(staged)
 }
 
-/// Copies the content; `false` when what was staged is gone.
-fn copy_contents(publication: &Publication<'_>) -> Result<bool> {
+/// Whether all content is there that is the version's own; `false` also when what was staged is gone.
+fn contents_are_there(publication: &Publication<'_>) -> Result<bool> {
     let storage = publication.storage();
-    let Some(staged) = staged_version(publication) else { return Ok(false) };
+    let Some(inventory) = staged_inventory(publication)? else { return Ok(false) };
     if publication.base.is_none() {
-        let Some(inventory) = staged_inventory(publication)? else { return Ok(false) };
-        declare(storage, publication.object, &inventory)?;
+        declare(storage, publication.object, inventory.spec()).map_err(Error::io(publication.object))?;
         fault::step()?;
     }
-    for entry in std::fs::read_dir(&staged).map_err(Error::io(staged.display().to_string()))? {
-        let entry = entry.map_err(Error::io(staged.display().to_string()))?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        if entry.path().is_dir() {
-            let path = join(&publication.version_directory(), &name);
-            storage.publish(&entry.path(), &path).map_err(Error::io(path))?;
-            fault::step()?;
-        }
+    let prefix = format!("{}/", publication.version);
+    let mut missing: HashSet<&str> = inventory.manifest().filter_map(|(_, path)| path.strip_prefix(&prefix)).collect();
+    if !missing.is_empty() {
+        let directory = publication.version_directory();
+        let take = &mut |path: &str, _| {
+            missing.remove(path);
+        };
+        storage.list_below(&directory, take).map_err(Error::io(directory))?;
     }
-    Ok(true)
+    Ok(missing.is_empty())
 }
 
 /// Writes the version's inventory where none is; `false` when another writer's is there, which is then brought to
@@ -106,7 +106,7 @@ fn claim(publication: &Publication<'_>) -> Result<bool> {
         Ok(()) => {}
         // It may be ours all the same, if the answer to an earlier request was lost.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            if publication.own_inventory()?.is_none() {
+            if !publication.is_in_place()? {
                 complete(publication.root, publication.object, publication.version)?;
                 return Ok(false);
             }
@@ -150,10 +150,10 @@ fn staged_inventory(publication: &Publication<'_>) -> Result<Option<Inventory>> 
     Ok(Inventory::read(&bytes).ok())
 }
 
-fn declare(storage: &dyn Storage, object: &str, inventory: &Inventory) -> Result<()> {
-    let declaration = inventory.spec().object_declaration();
-    let path = join(object, declaration);
-    storage.write(&path, declaration_text(declaration).as_bytes(), Condition::None).map_err(Error::io(path))
+/// Has a directory known for an object.
+pub(super) fn declare(storage: &dyn Storage, object: &str, spec: SpecVersion) -> std::io::Result<()> {
+    let declaration = spec.object_declaration();
+    storage.write(&join(object, declaration), declaration_text(declaration).as_bytes(), Condition::None)
 }
 
 impl StorageRoot {
@@ -225,7 +225,7 @@ fn complete(root: &StorageRoot, object: &str, version: VersionNumber) -> Result<
         }
         let Some(others) = others_in(storage, &directory, &claimed, version)? else { return Ok(false) };
         if state.is_none() {
-            declare(storage, object, &claimed)?;
+            declare(storage, object, claimed.spec()).map_err(Error::io(object))?;
         }
         let digest = digest_of(claimed.algorithm(), &bytes);
         let sidecar = join(&directory, &sidecar_name(claimed.algorithm().name()));
@@ -246,6 +246,7 @@ fn complete(root: &StorageRoot, object: &str, version: VersionNumber) -> Result<
             let path = format!("{directory}/{}/{name}", claimed.content_directory());
             storage.remove(&path).map_err(Error::io(path))?;
         }
+        storage.end_streams(&directory).map_err(Error::io(directory))?;
         return Ok(true);
     }
     let message = format!("{version} was changed again and again while it was published");

@@ -5,7 +5,8 @@
 //! it was, and the draft to go on with; from the intent on, `recover` finishes what was begun.
 
 use std::collections::HashSet;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,12 +14,12 @@ use super::error::{Error, Result};
 use super::inventory::{Inventory, InventoryBuilder, VersionRecord};
 use super::object::Object;
 use super::publication::Publication;
-use super::root::object_spec;
-use super::sidecar::{INVENTORY, digest_of, sidecar_name, sidecar_text};
-use super::staging::{Change, Intent, drop_draft, fault};
+use super::root::{StorageRoot, object_spec};
+use super::sidecar::{INVENTORY, sidecar_name, sidecar_text};
+use super::staging::{Change, Intent, fault, forget_draft};
 use super::version::{SpecVersion, VersionNumber, declaration_text};
-use super::write::{Draft, keep_only};
-use crate::digest::{Algorithm, Digest};
+use super::write::Draft;
+use crate::digest::{Algorithm, Digest, Hasher};
 use crate::publish;
 
 /// A version that is part of the archive now.
@@ -42,6 +43,13 @@ pub struct Committed {
     pub new_bytes: u64,
 }
 
+impl StorageRoot {
+    /// The object with a version that was committed just now, without reading it.
+    pub fn object_of(&self, committed: &Committed) -> Object {
+        Object::known(self.storage(), &committed.path, Arc::clone(&committed.inventory), committed.inventory_digest)
+    }
+}
+
 impl Draft<'_> {
     /// Publishes the version. It fails with [`Error::HeadMoved`] when the object has changed since the draft was
     /// begun. After any other error, begin the draft again with the same session: it is where it was, or
@@ -50,8 +58,7 @@ impl Draft<'_> {
         let base_digest = self.base.as_ref().map(|base| base.inventory_digest().to_string());
         self.check_head()?;
         let mut committed = self.build(record)?;
-        let directory = || self.directory.display().to_string();
-        self.files().journal.flush().map_err(Error::io(directory()))?;
+        self.checkpoint()?;
         fault::step()?;
         self.remove_unused(&committed.inventory)?;
         fault::step()?;
@@ -83,7 +90,7 @@ impl Draft<'_> {
             return Err(Error::HeadMoved { id: self.id.clone() });
         }
         fault::step()?;
-        drop_draft(&self.directory)?;
+        forget_draft(&self.directory)?;
         fault::step()?;
         // Last: as long as the caller may not have learnt of the version, recovery tells of it.
         Intent::clear(&self.place)?;
@@ -130,13 +137,17 @@ impl Draft<'_> {
             let named = base.inventory().names_content_directory().then(|| base.inventory().content_directory());
             builder.declare(spec, self.algorithm, named);
         }
-        let files = self.files();
+        // What the draft knows of its files goes over into the inventory: with very many of them, both would be much.
+        let (state, contents) = {
+            let mut files = self.files();
+            files.earlier.clear();
+            (std::mem::take(&mut files.state), std::mem::take(&mut files.contents))
+        };
         let mut base_lengths = None;
         let (mut bytes, mut new_files, mut new_bytes) = (0, 0, 0);
         let mut used = HashSet::new();
-        for file in files.state.values() {
-            let content = files.contents.get(&file.digest);
-            let len = match content {
+        for file in state.values() {
+            let len = match contents.get(&file.digest) {
                 Some(content) => content.len,
                 None => match (&self.base, self.base_content(&file.digest)) {
                     (Some(base), Some(path)) => match &mut base_lengths {
@@ -148,14 +159,13 @@ impl Draft<'_> {
                 },
             };
             bytes += len;
-            if !used.insert(file.digest) {
-                continue;
-            }
-            let Some(content) = content else { continue };
+            used.insert(file.digest);
+        }
+        for (digest, content) in contents.into_iter().filter(|(digest, _)| used.contains(digest)) {
             if content.is_new {
-                builder.add_content(file.digest, &content.path);
+                builder.add_content(digest, &content.path);
                 new_files += 1;
-                new_bytes += len;
+                new_bytes += content.len;
             }
             for (algorithm, value) in &content.fixity {
                 let known = self.base.as_ref().and_then(|base| base.inventory().fixity_of(*algorithm, &content.path));
@@ -164,9 +174,9 @@ impl Draft<'_> {
                 }
             }
         }
-        let state: Vec<_> = files.state.iter().map(|(path, file)| (Arc::clone(path), file.digest)).collect();
+        drop(used);
         let count = state.len() as u64;
-        drop(files);
+        let state = state.into_iter().map(|(path, file)| (path, file.digest)).collect();
         builder.add_version(self.version, record, state);
         let inventory = builder.finish().ok_or_else(|| unwritable("a file has no content".to_owned()))?;
         Ok(Committed {
@@ -181,40 +191,23 @@ impl Draft<'_> {
         })
     }
 
-    /// Removes staged files that no version names, and empty directories.
-    fn remove_unused(&self, inventory: &Inventory) -> Result<()> {
-        let object = self.staged_object();
-        let prefix = format!("{}/", self.version);
-        let used: HashSet<_> = inventory
-            .manifest()
-            .filter(|(_, path)| path.starts_with(&prefix))
-            .map(|(_, path)| object.join(path))
-            .collect();
-        let content = self.staged_content();
-        keep_only(&content, &|path| used.contains(path)).map_err(Error::io(content.display().to_string()))?;
-        for path in used {
-            if !path.is_file() {
-                return Err(Error::io(path.display().to_string())(io::ErrorKind::NotFound.into()));
-            }
-        }
-        Ok(())
-    }
-
     /// Writes inventory, sidecar and declaration where they belong in the draft, and syncs all its directories.
     fn write_documents(&self, inventory: &Inventory) -> Result<Digest> {
-        let bytes = inventory.to_json();
-        let digest = digest_of(inventory.algorithm(), &bytes);
         let (object, version) = (self.staged_object(), self.staged_version());
         publish::create_staged_directories(&version).map_err(Error::io(version.display().to_string()))?;
+        clear_files(&version).map_err(Error::io(version.display().to_string()))?;
+        let staged = version.join(INVENTORY);
+        let mut hasher = Hasher::new(inventory.algorithm());
+        let write = &mut |sink: &mut dyn Write| inventory.write_json(&mut Hashed { sink, hasher: &mut hasher });
+        publish::write_file_with(&staged, write).map_err(Error::io(staged.display().to_string()))?;
+        let digest = hasher.finish();
         let sidecar = sidecar_name(inventory.algorithm().name());
-        let mut directories = vec![version.as_path()];
+        write_staged(&version.join(&sidecar), sidecar_text(&digest).as_bytes())?;
         if self.base.is_none() {
-            directories.push(object.as_path());
-        }
-        for directory in directories {
-            clear_files(directory).map_err(Error::io(directory.display().to_string()))?;
-            write_staged(&directory.join(INVENTORY), &bytes)?;
-            write_staged(&directory.join(&sidecar), sidecar_text(&digest).as_bytes())?;
+            clear_files(&object).map_err(Error::io(object.display().to_string()))?;
+            let copy = &mut |sink: &mut dyn Write| io::copy(&mut File::open(&staged)?, sink).map(|_| ());
+            publish::write_file_with(&object.join(INVENTORY), copy).map_err(Error::io(object.display().to_string()))?;
+            write_staged(&object.join(&sidecar), sidecar_text(&digest).as_bytes())?;
         }
         if self.base.is_none() {
             let declaration = inventory.spec().object_declaration();
@@ -222,6 +215,24 @@ impl Draft<'_> {
         }
         publish::sync_tree(&object).map_err(Error::io(object.display().to_string()))?;
         Ok(digest)
+    }
+}
+
+/// What is written goes through the hasher.
+struct Hashed<'a> {
+    sink: &'a mut dyn Write,
+    hasher: &'a mut Hasher,
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.sink.write(bytes)?;
+        self.hasher.update(bytes.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
     }
 }
 

@@ -6,6 +6,7 @@ mod shape;
 mod write;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -119,7 +120,15 @@ impl Inventory {
 
     /// The document, always the same for the same inventory.
     pub fn to_json(&self) -> Vec<u8> {
-        write::to_json(self)
+        let mut bytes = Vec::new();
+        // Nothing that can fail is written: the keys are strings and the memory is ours.
+        let _ = write::write_json(self, &mut bytes);
+        bytes
+    }
+
+    /// Writes the document.
+    pub fn write_json(&self, sink: &mut dyn io::Write) -> io::Result<()> {
+        write::write_json(self, sink)
     }
 
     /// The object's identifier.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::publish;
 
-/// How much is staged before it is synced and journalled.
+/// How much is staged before it is made durable and journalled.
 const BATCH_BYTES: u64 = 64 << 20;
 const BATCH_FILES: usize = 1000;
 
@@ -29,7 +29,6 @@ pub(crate) struct Line {
 }
 
 pub(crate) struct Journal {
-    directory: PathBuf,
     file: File,
     lines: Vec<u8>,
     files: Vec<PathBuf>,
@@ -59,33 +58,29 @@ impl Journal {
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         file.set_len(valid)?;
         publish::sync_directory(draft)?;
-        let directory = draft.to_owned();
-        Ok((Journal { directory, file, lines: Vec::new(), files: Vec::new(), count: 0, bytes: 0 }, found))
+        Ok((Journal { file, lines: Vec::new(), files: Vec::new(), count: 0, bytes: 0 }, found))
     }
 
-    /// Notes a file; `staged` is where its bytes are when they are new. Syncs when enough has come together.
-    pub(crate) fn add(&mut self, line: &Line, staged: Option<PathBuf>) -> io::Result<()> {
+    /// Notes a file; `staged` is where its bytes are when they are new and not where they stay. When enough has come
+    /// together, it is flushed.
+    pub(crate) fn add(&mut self, line: &Line, staged: Option<PathBuf>, keep: Keep<'_>) -> io::Result<()> {
         serde_json::to_writer(&mut self.lines, line)?;
         self.lines.push(b'\n');
         self.count += 1;
-        if let Some(staged) = staged {
-            self.bytes += line.len;
-            self.files.push(staged);
-        }
+        self.bytes += line.len;
+        self.files.extend(staged);
         if self.bytes >= BATCH_BYTES || self.count >= BATCH_FILES {
-            self.flush()?;
+            self.flush(keep)?;
         }
         Ok(())
     }
 
-    /// Syncs the bytes of the noted files, then the lines about them: a line that survives tells the truth.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
+    /// Has the bytes of the noted files kept, and writes the lines about them then: a line that survives tells the truth.
+    pub(crate) fn flush(&mut self, keep: Keep<'_>) -> io::Result<()> {
         if self.count == 0 {
             return Ok(());
         }
-        // A file may have been taken out of the draft again since it was noted.
-        self.files.retain(|file| file.exists());
-        publish::sync_staged(&self.directory, &self.files)?;
+        keep(self.files.clone())?;
         self.file.write_all(&self.lines)?;
         self.file.sync_data()?;
         self.lines.clear();
@@ -94,3 +89,6 @@ impl Journal {
         Ok(())
     }
 }
+
+/// Makes staged files durable.
+pub(crate) type Keep<'a> = &'a dyn Fn(Vec<PathBuf>) -> io::Result<()>;

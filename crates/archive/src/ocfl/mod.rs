@@ -1,8 +1,10 @@
 //! OCFL storage roots (Oxford Common File Layout 1.1, <https://ocfl.io/1.1/spec/>): reading and writing objects,
 //! recovering from crashes, and validating all of it.
 
+mod begun;
 mod claim;
 mod commit;
+mod content;
 #[cfg(test)]
 mod crash_tests;
 pub mod error;
@@ -28,6 +30,7 @@ pub mod version;
 mod walk;
 mod write;
 
+pub use begun::{Announced, Position, Source};
 pub use commit::Committed;
 pub use error::{Error, Result};
 pub use inventory::{Inventory, User, Version, VersionFile, VersionRecord};

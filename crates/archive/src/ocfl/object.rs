@@ -35,6 +35,11 @@ impl Object {
         }
     }
 
+    /// The object whose root inventory is known.
+    pub(crate) fn known(storage: &Arc<dyn Storage>, path: &str, inventory: Arc<Inventory>, digest: Digest) -> Object {
+        Object { storage: Arc::clone(storage), path: path.to_owned(), inventory, inventory_digest: digest }
+    }
+
     /// The object's id.
     pub fn id(&self) -> &str {
         self.inventory.id()

@@ -5,17 +5,17 @@
 //! the same. Where directories move, the order is: the version directory (or the whole new object) renamed into place;
 //! the root inventory; its sidecar. What happens in a bucket is in `claim.rs`.
 
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::claim;
 use super::error::{Error, Result};
-use super::inventory::Inventory;
 use super::object::is_absent;
 use super::root::StorageRoot;
-use super::sidecar::{self, INVENTORY, INVENTORY_BYTES, SMALL_FILE_BYTES, digest_of, join, sidecar_name};
+use super::sidecar::{self, INVENTORY, INVENTORY_BYTES, SMALL_FILE_BYTES, join, sidecar_name};
 use super::staging::fault;
 use super::version::VersionNumber;
-use crate::digest::{Algorithm, Digest};
+use crate::digest::{Algorithm, Digest, Hasher};
 use crate::storage::{Condition, Storage};
 
 /// A version that is about to be published: what its intent says.
@@ -48,30 +48,46 @@ impl Publication<'_> {
     }
 
     fn move_in(&self) -> Result<bool> {
-        if self.own_inventory()?.is_none() && !self.rename()? {
+        if !self.is_in_place()? && !self.rename()? {
             return Ok(false);
         }
         fault::step()?;
         // What is in place now may be the version of another writer that came first.
-        let Some((inventory, _)) = self.own_inventory()? else { return Ok(false) };
+        if !self.is_in_place()? {
+            return Ok(false);
+        }
         if self.base.is_some() && self.is_newest()? {
-            self.replace_root_inventory(inventory.algorithm())?;
+            self.replace_root_inventory()?;
             self.remove_strays()?;
         }
         Ok(true)
     }
 
-    /// The inventory in the version directory with its bytes, if it is the one that was about to be published.
-    pub(super) fn own_inventory(&self) -> Result<Option<(Inventory, Vec<u8>)>> {
+    /// Whether the inventory in the version directory is the one that was about to be published.
+    pub(super) fn is_in_place(&self) -> Result<bool> {
         let path = join(&self.version_directory(), INVENTORY);
-        let bytes = match self.storage().read(&path, INVENTORY_BYTES) {
-            Ok(bytes) => bytes,
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(Error::io(path)(error)),
+        let mut hasher = Hasher::new(self.algorithm());
+        let mut take = || -> io::Result<()> {
+            let mut source = self.storage().open(&path, 0..INVENTORY_BYTES)?;
+            let mut block = vec![0; 128 << 10];
+            loop {
+                match source.read(&mut block)? {
+                    0 => return Ok(()),
+                    count => hasher.update(block.get(..count).unwrap_or_default()),
+                }
+            }
         };
-        let inventory = Inventory::read(&bytes).ok();
-        let is_ours = |inventory: &Inventory| digest_of(inventory.algorithm(), &bytes) == self.inventory;
-        Ok(inventory.filter(is_ours).map(|inventory| (inventory, bytes)))
+        match take() {
+            Ok(()) => Ok(hasher.finish() == self.inventory),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(Error::io(path)(error)),
+        }
+    }
+
+    /// The algorithm of the object: inventories have one of two (OCFL 1.1 section 3.5.1).
+    fn algorithm(&self) -> Algorithm {
+        let is_sha256 = self.inventory.as_bytes().len() == Algorithm::Sha256.len_bytes();
+        if is_sha256 { Algorithm::Sha256 } else { Algorithm::Sha512 }
     }
 
     /// Whether the object is what it was when the draft was begun.
@@ -109,8 +125,8 @@ impl Publication<'_> {
     }
 
     /// Copies inventory and sidecar of the version directory, which is in place, over those of the object root.
-    fn replace_root_inventory(&self, algorithm: Algorithm) -> Result<()> {
-        let storage = self.storage();
+    fn replace_root_inventory(&self) -> Result<()> {
+        let (storage, algorithm) = (self.storage(), self.algorithm());
         let directory = self.version_directory();
         for (name, limit) in
             [(INVENTORY.to_owned(), INVENTORY_BYTES), (sidecar_name(algorithm.name()), SMALL_FILE_BYTES)]

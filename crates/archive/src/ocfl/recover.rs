@@ -7,10 +7,11 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::content::drop_draft;
 use super::error::{Error, Result};
 use super::publication::Publication;
 use super::root::StorageRoot;
-use super::staging::{self, Change, Intent, Place, drop_draft, fault};
+use super::staging::{self, Change, Intent, Place, fault, forget_draft};
 use super::version::VersionNumber;
 use super::{purge, remove};
 use crate::digest::Digest;
@@ -82,7 +83,10 @@ impl StorageRoot {
                     _ => None,
                 };
                 fault::step()?;
-                drop_draft(&draft)?;
+                match finished {
+                    Some(_) => forget_draft(&draft)?,
+                    None => drop_draft(self, &draft)?,
+                }
                 fault::step()?;
                 Intent::clear(place)?;
                 finished.map_or(Outcome::RolledBack, Outcome::Committed)
@@ -118,7 +122,7 @@ impl StorageRoot {
             for session in names(&place.drafts())? {
                 let draft = place.drafts().join(session);
                 if last_change(&draft).is_none_or(|unchanged| unchanged >= age) {
-                    drop_draft(&draft)?;
+                    drop_draft(self, &draft)?;
                 }
             }
         }

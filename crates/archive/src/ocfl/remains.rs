@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use super::claim::{self, read_root, upload_of};
+use super::content::own_directories;
 use super::error::{Error, Result};
 use super::inventory::Inventory;
 use super::object::is_absent;
@@ -107,8 +108,9 @@ pub(crate) fn sidecar_lags(storage: &dyn Storage, object: &str, root: &Inventory
 }
 
 impl StorageRoot {
-    /// Removes what interrupted changes of an object left where directories do not move. The caller knows that nobody
-    /// elsewhere is changing the object, and that whoever was has been gone for long.
+    /// Removes what interrupted changes of an object left where directories do not move, except for what drafts have
+    /// there that can be gone on with from here. The caller knows that nobody elsewhere is changing the object, and that
+    /// whoever was has been gone for long.
     pub fn tidy(&self, id: &str) -> Result<()> {
         let storage = self.storage().as_ref();
         if storage.moves_directories() {
@@ -122,8 +124,11 @@ impl StorageRoot {
         }
         let Some(object) = self.object_path(id)? else { return Ok(()) };
         claim::settle(self, &object)?;
+        storage.end_streams(&object).map_err(Error::io(&object))?;
+        let own = own_directories(&place)?;
         match read_root(storage, &object)? {
-            Some(state) => remove_unnamed(storage, &object, &state.inventory),
+            Some(state) => remove_unnamed(storage, &object, &state.inventory, &own),
+            None if !own.is_empty() => Ok(()),
             None => match storage.list(&object) {
                 Ok(entries) if standing(storage, &object, &entries)? == Standing::Unfinished => {
                     remove::remove_in_order(storage, &object)
@@ -135,8 +140,23 @@ impl StorageRoot {
     }
 }
 
-/// Removes the directories of writers who came too late, and a next version that was never claimed.
-fn remove_unnamed(storage: &dyn Storage, object: &str, inventory: &Inventory) -> Result<()> {
+/// Removes the declaration of a new object that has nothing else.
+pub(super) fn remove_bare_declaration(storage: &dyn Storage, object: &str) -> Result<()> {
+    let entries = match storage.list(object) {
+        Ok(entries) => entries,
+        Err(error) if is_absent(&error) => return Ok(()),
+        Err(error) => return Err(Error::io(object)(error)),
+    };
+    if !entries.iter().all(|entry| is_declaration(&entry.name)) {
+        return Ok(());
+    }
+    let names: Vec<String> = entries.into_iter().map(|entry| entry.name).collect();
+    storage.remove_files(object, &names).map_err(Error::io(object))
+}
+
+/// Removes the directories of writers who came too late, and a next version that was never claimed, but none that is to
+/// be kept.
+fn remove_unnamed(storage: &dyn Storage, object: &str, inventory: &Inventory, kept: &HashSet<String>) -> Result<()> {
     let content = inventory.content_directory();
     let upload = |path: &str| -> Option<String> {
         let (version, inner) = path.split_once('/')?;
@@ -146,9 +166,11 @@ fn remove_unnamed(storage: &dyn Storage, object: &str, inventory: &Inventory) ->
     let mut unnamed = HashSet::new();
     let mut take = |path: &str, _| unnamed.extend(upload(path).filter(|upload| !named.contains(upload)));
     storage.list_below(object, &mut take).map_err(Error::io(object))?;
-    unnamed.extend(inventory.head().next().map(|next| next.to_string()));
-    for directory in unnamed {
-        let path = join(object, &directory);
+    if kept.is_empty() {
+        unnamed.extend(inventory.head().next().map(|next| next.to_string()));
+    }
+    let paths = unnamed.into_iter().map(|directory| join(object, &directory));
+    for path in paths.filter(|path| !kept.contains(path)) {
         storage.remove(&path).map_err(Error::io(path))?;
     }
     Ok(())

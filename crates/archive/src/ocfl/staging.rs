@@ -177,8 +177,9 @@ impl Intent {
     }
 }
 
-/// Removes a draft that is not needed any more, and the directory of the object's drafts when it is then empty.
-pub(crate) fn drop_draft(draft: &Path) -> Result<()> {
+/// Removes the staging directory of a draft, and that of the object's drafts when it is then empty. What the draft has in
+/// the storage is left: it is part of a version now, or `content.rs` has removed it.
+pub(crate) fn forget_draft(draft: &Path) -> Result<()> {
     publish::remove_tree(draft).map_err(Error::io(draft.display().to_string()))?;
     if let Some(drafts) = draft.parent() {
         // Fails when there are other drafts of the object.

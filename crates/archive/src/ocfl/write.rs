@@ -1,23 +1,23 @@
-//! Preparing a version: files are copied into a draft in the staging directory, hashed on the way, and become a
-//! version with [`Draft::commit`].
+//! Preparing a version: files are copied into a draft, hashed on the way, and become a version with [`Draft::commit`].
+//! Where their bytes go until then is in `content.rs`.
 
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Read, Write};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, Read};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
+use super::begun::{Begun, Continued, Plain, Position, Source};
 use super::claim;
+use super::content::{Header, NewContent, OwnDirectory, drop_draft};
 use super::error::{Error, Result};
 use super::journal::{Journal, Line};
 use super::object::Object;
 use super::pass::{Pass, PassError, Passed};
-use super::path::{check_logical, content_names};
+use super::path::check_logical;
 use super::root::StorageRoot;
-use super::staging::{Intent, ObjectLock, Place, drop_draft};
+use super::staging::{Intent, ObjectLock, Place};
 use super::version::VersionNumber;
 use crate::digest::{Algorithm, Digest};
 use crate::publish;
@@ -78,9 +78,10 @@ pub struct Draft<'r> {
     pub(super) version: VersionNumber,
     pub(super) algorithm: Algorithm,
     pub(super) content_directory: String,
-    /// The directory inside the content directory that is this draft's alone; none where the whole version directory
-    /// is.
-    upload: Option<String>,
+    /// The directory in the storage that is this draft's alone; none where the whole version directory is.
+    pub(super) own: Option<OwnDirectory>,
+    /// A new object is known for one in the storage.
+    pub(super) declared: OnceLock<()>,
     pub(super) fixity: Vec<Algorithm>,
     files: Mutex<Files>,
 }
@@ -92,7 +93,11 @@ pub(super) struct Files {
     pub(super) contents: HashMap<Digest, Content>,
     pub(super) journal: Journal,
     /// What an earlier run of the session staged, by logical path.
-    earlier: HashMap<String, Line>,
+    pub(super) earlier: HashMap<String, Line>,
+    /// Files of which a part is there, by logical path.
+    pub(super) begun: HashMap<String, Begun>,
+    /// The names that are given below the draft's own directory, as hashes.
+    pub(super) names: HashSet<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -109,25 +114,6 @@ pub(super) struct Content {
     /// Stored in this version, not in an earlier one.
     pub(super) is_new: bool,
     pub(super) fixity: Vec<(Algorithm, Digest)>,
-}
-
-/// What `draft.json` says: what the staged bytes are good for.
-#[derive(Serialize, Deserialize)]
-struct Header {
-    id: String,
-    version: String,
-    base: Option<String>,
-    fixity: Vec<String>,
-    /// See [`Draft`]: another run of the session keeps it.
-    upload: Option<String>,
-}
-
-impl Header {
-    /// Whether what was staged under `self` is good for a draft that would begin with `other`.
-    fn fits(&self, other: &Header) -> bool {
-        (&self.id, &self.version, &self.base, &self.fixity) == (&other.id, &other.version, &other.base, &other.fixity)
-            && self.upload.is_some() == other.upload.is_some()
-    }
 }
 
 impl StorageRoot {
@@ -164,16 +150,19 @@ impl StorageRoot {
         fixity.sort_unstable();
         fixity.dedup();
         fixity.retain(|known| *known != algorithm);
+        let content_directory = inventory.map_or("content", |inventory| inventory.content_directory()).to_owned();
         let header = Header {
             id: id.to_owned(),
             version: version.to_string(),
             base: base.as_ref().map(|object| object.inventory_digest().to_string()),
             fixity: fixity.iter().map(ToString::to_string).collect(),
-            upload: (!self.storage().moves_directories()).then(claim::upload_name),
+            own: (!self.storage().moves_directories()).then(|| OwnDirectory {
+                object: object_path.clone(),
+                directory: format!("{version}/{content_directory}/{}", claim::upload_name()),
+            }),
         };
         let directory = place.draft(options.session);
-        let content_directory = inventory.map_or("content", |inventory| inventory.content_directory()).to_owned();
-        let (header, journal, lines) = open_directory(&directory, header)?;
+        let (header, journal, lines) = open_directory(self, &directory, header)?;
         let mut draft = Draft {
             root: self,
             id: id.to_owned(),
@@ -184,7 +173,8 @@ impl StorageRoot {
             version,
             algorithm,
             content_directory,
-            upload: header.upload,
+            own: header.own,
+            declared: OnceLock::new(),
             fixity,
             base,
             files: Mutex::new(Files {
@@ -192,9 +182,13 @@ impl StorageRoot {
                 contents: HashMap::new(),
                 journal,
                 earlier: HashMap::new(),
+                begun: HashMap::new(),
+                names: HashSet::new(),
             }),
         };
-        draft.take_up(lines)?;
+        if let Some(lines) = lines {
+            draft.take_up(lines)?;
+        }
         if options.start == Start::Head {
             draft.start_from_head();
         }
@@ -202,23 +196,27 @@ impl StorageRoot {
     }
 }
 
-/// Makes the draft's directory, or opens the one of an interrupted run when that was for the same version.
-fn open_directory(directory: &Path, header: Header) -> Result<(Header, Journal, Vec<Line>)> {
+/// Makes the draft's directory, or opens the one of an interrupted run when that was for the same version; then with what
+/// its journal tells.
+fn open_directory(
+    root: &StorageRoot,
+    directory: &Path,
+    header: Header,
+) -> Result<(Header, Journal, Option<Vec<Line>>)> {
     let failed = |error: io::Error| Error::io(directory.display().to_string())(error);
-    let file = directory.join("draft.json");
-    let found = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Header>(&bytes).ok());
-    let header = match found.filter(|found| found.fits(&header)) {
+    let found = Header::read(directory).filter(|found| found.fits(&header));
+    let is_found = found.is_some();
+    let header = match found {
         Some(found) => found,
         None => {
-            publish::remove_tree(directory).map_err(failed)?;
+            drop_draft(root, directory)?;
             publish::create_directories(directory).map_err(failed)?;
-            let bytes = serde_json::to_vec_pretty(&header).map_err(|error| failed(error.into()))?;
-            publish::write_file(&file, &bytes).map_err(failed)?;
+            header.write(directory).map_err(failed)?;
             header
         }
     };
     let (journal, lines) = Journal::open(directory).map_err(failed)?;
-    Ok((header, journal, lines))
+    Ok((header, journal, is_found.then_some(lines)))
 }
 
 impl Draft<'_> {
@@ -274,31 +272,113 @@ impl Draft<'_> {
         expected: &Expected<'_>,
         stamp: &str,
     ) -> Result<StagedFile> {
+        self.add_from(logical_path, &mut Plain(source), expected, stamp)
+    }
+
+    /// As [`Draft::add`]; but when the source breaks off, or this process dies, what is staged of a long file is kept,
+    /// and the next call with the same path and stamp asks the source for the rest. What is there is read again then,
+    /// because its digests are not known.
+    pub fn add_from(
+        &self,
+        logical_path: &str,
+        source: &mut dyn Source,
+        expected: &Expected<'_>,
+        stamp: &str,
+    ) -> Result<StagedFile> {
         self.files().check(logical_path)?;
+        let is_known = self.is_known(expected);
+        let begun = self.files().begun.get(logical_path).cloned();
+        if let Some(begun) = begun {
+            if begun.stamp == stamp
+                && !is_known
+                && let Some(added) = self.go_on(&begun, source, expected)?
+            {
+                return Ok(added);
+            }
+            self.discard_begun(&begun)?;
+        }
+        let announced = source.begin(Position::Start).map_err(Error::io(logical_path))?.unwrap_or_default();
+        let mut content = if is_known { None } else { Some(self.create_content(logical_path)?) };
+        if let Some(content) = &mut content {
+            let noted = announced.tag.filter(|_| self.own.is_none());
+            let note = noted.map(|tag| {
+                let (path, stamp, name) = (logical_path.to_owned(), stamp.to_owned(), content.name.clone());
+                Begun { path, stamp, tag, name }
+            });
+            content.announce(expected.len.or(announced.len), note);
+        }
+        self.take_in(logical_path, &mut Continued::new(source, None, ""), content, expected, stamp)
+    }
+
+    /// Adds a file that was begun in an earlier run; `None` when the source does not go on where it was.
+    fn go_on(&self, begun: &Begun, source: &mut dyn Source, expected: &Expected<'_>) -> Result<Option<StagedFile>> {
+        let opened = self.open_begun(begun).and_then(|(content, file)| {
+            let len = file.metadata()?.len();
+            Ok((content, file, len))
+        });
+        let (content, file, len) = opened.map_err(Error::io(self.directory.display().to_string()))?;
+        if expected.len.is_some_and(|expected| len > expected) {
+            return Ok(None);
+        }
+        let mut continued = Continued::new(source, Some((file, len)), &begun.tag);
+        match self.take_in(&begun.path, &mut continued, Some(content), expected, &begun.stamp) {
+            Err(_) if continued.is_refused => Ok(None),
+            added => added.map(Some),
+        }
+    }
+
+    /// Has the bytes of a file in the draft, if they are the right ones. Of one that was cut off, what is noted stays.
+    fn take_in(
+        &self,
+        logical_path: &str,
+        source: &mut dyn Read,
+        mut content: Option<NewContent>,
+        expected: &Expected<'_>,
+        stamp: &str,
+    ) -> Result<StagedFile> {
+        let in_draft = || self.directory.display().to_string();
         let mut algorithms = vec![self.algorithm];
         algorithms.extend(&self.fixity);
         algorithms.extend(expected.digests.iter().map(|(algorithm, _)| *algorithm));
         algorithms.sort_unstable();
         algorithms.dedup();
-        let target = if self.is_known(expected) { None } else { Some(self.create_content(logical_path)?) };
-        let (name, mut file) = target.map_or((None, None), |(name, file)| (Some(name), Some(file)));
-        let staged = name.as_deref().map(|name| self.content_file(name));
-        let mut sink = |block: &[u8]| file.as_mut().map_or(Ok(()), |file| file.write_all(block));
-        let passed = Pass::new().run(source, &algorithms, &mut sink).map_err(|error| match error {
+        let mut sink = |block: &[u8]| content.as_mut().map_or(Ok(()), |content| self.write_content(content, block));
+        let passed = Pass::new().run(source, &algorithms, &mut sink);
+        let is_cut = matches!(passed, Err(PassError::Source(_)));
+        let passed = passed.map_err(|error| match error {
             PassError::Source(error) => Error::io(logical_path)(error),
-            PassError::Sink(error) => Error::io(self.directory.display().to_string())(error),
+            PassError::Sink(error) => Error::io(in_draft())(error),
         });
-        drop(file);
         let added = passed.and_then(|passed| {
             check_expected(logical_path, expected, &passed)?;
-            self.insert(logical_path, &passed, name.as_deref(), stamp)
+            if let Some(content) = &mut content
+                && !self.is_stored(&passed)
+            {
+                self.finish_content(content).map_err(Error::io(in_draft()))?;
+            }
+            self.insert(logical_path, &passed, content.as_ref(), stamp)
         });
-        if let Some(staged) = staged
-            && !added.as_ref().is_ok_and(|added| added.keeps_file)
-        {
-            publish::discard_staged(&staged).map_err(Error::io(staged.display().to_string()))?;
+        if let Some(content) = content {
+            let is_noted = content.is_noted(self, logical_path);
+            if is_noted && !is_cut {
+                self.forget_begun(logical_path)?;
+            }
+            if !added.as_ref().is_ok_and(|added| added.keeps_file) && !(is_noted && is_cut) {
+                self.discard_content(content).map_err(Error::io(in_draft()))?;
+            }
         }
         added.map(|added| added.file)
+    }
+
+    fn discard_begun(&self, begun: &Begun) -> Result<()> {
+        let path = self.content_file(&begun.name);
+        publish::discard_staged(&path).map_err(Error::io(path.display().to_string()))?;
+        self.forget_begun(&begun.path)
+    }
+
+    fn forget_begun(&self, logical_path: &str) -> Result<()> {
+        self.files().begun.remove(logical_path);
+        Begun::forget(&self.directory, logical_path).map_err(Error::io(self.directory.display().to_string()))
     }
 
     /// Adds a file whose bytes the object has already, in whatever version, by their content digest: nothing is read.
@@ -313,7 +393,11 @@ impl Draft<'_> {
 
     /// Makes what was added so far durable: from here another run of the session goes on.
     pub fn checkpoint(&self) -> Result<()> {
-        self.files().journal.flush().map_err(Error::io(self.directory.display().to_string()))
+        self.files().journal.flush(&|staged| self.keep_staged(staged)).map_err(self.failed())
+    }
+
+    fn failed(&self) -> impl FnOnce(io::Error) -> Error + use<'_> {
+        Error::io(self.directory.display().to_string())
     }
 
     /// Removes a file from the version; whether it was there. Its bytes stay in earlier versions.
@@ -323,7 +407,7 @@ impl Draft<'_> {
 
     /// Gives up: removes all that is staged.
     pub fn abandon(self) -> Result<()> {
-        drop_draft(&self.directory)
+        drop_draft(self.root, &self.directory)
     }
 
     pub(super) fn files(&self) -> MutexGuard<'_, Files> {
@@ -339,25 +423,6 @@ impl Draft<'_> {
         self.staged_object().join(self.version.to_string())
     }
 
-    pub(super) fn staged_content(&self) -> PathBuf {
-        self.staged_version().join(&self.content_directory)
-    }
-
-    /// The staged file of a name below the content directory.
-    fn content_file(&self, name: &str) -> PathBuf {
-        match &self.upload {
-            Some(upload) => self.staged_content().join(upload).join(name),
-            None => self.staged_content().join(name),
-        }
-    }
-
-    fn content_prefix(&self) -> String {
-        match &self.upload {
-            Some(upload) => format!("{}/{}/{upload}/", self.version, self.content_directory),
-            None => format!("{}/{}/", self.version, self.content_directory),
-        }
-    }
-
     /// Whether the expected bytes are in the object or the draft already, so that reading them is enough.
     fn is_known(&self, expected: &Expected<'_>) -> bool {
         let Some((_, digest)) = expected.digests.iter().find(|(algorithm, _)| *algorithm == self.algorithm) else {
@@ -371,22 +436,20 @@ impl Draft<'_> {
         self.base.as_ref().and_then(|base| base.inventory().content_paths(digest).next())
     }
 
-    /// Creates the file for the bytes of a logical path under the first name that is free.
-    fn create_content(&self, logical_path: &str) -> Result<(String, std::fs::File)> {
-        let mut last = io::ErrorKind::AlreadyExists.into();
-        for name in content_names(logical_path) {
-            let path = self.content_file(&name);
-            let directory = path.parent().unwrap_or(&self.directory);
-            match publish::create_staged_directories(directory).and_then(|()| publish::create_new(&path)) {
-                Ok(file) => return Ok((name, file)),
-                Err(error) if is_taken(&error) => last = error,
-                Err(error) => return Err(Error::io(path.display().to_string())(error)),
-            }
-        }
-        Err(Error::io(logical_path)(last))
+    /// Whether the bytes that were read are in the object or the draft already.
+    fn is_stored(&self, passed: &Passed) -> bool {
+        passed
+            .digest(self.algorithm)
+            .is_some_and(|digest| self.files().contents.contains_key(&digest) || self.base_content(&digest).is_some())
     }
 
-    fn insert(&self, logical_path: &str, passed: &Passed, name: Option<&str>, stamp: &str) -> Result<Inserted> {
+    fn insert(
+        &self,
+        logical_path: &str,
+        passed: &Passed,
+        written: Option<&NewContent>,
+        stamp: &str,
+    ) -> Result<Inserted> {
         let digest = passed.digest(self.algorithm).unwrap_or(Digest::EMPTY);
         let fixity: Vec<_> =
             passed.digests.iter().filter(|(algorithm, _)| self.fixity.contains(algorithm)).copied().collect();
@@ -397,9 +460,9 @@ impl Draft<'_> {
         let content = match contents.entry(digest) {
             Slot::Occupied(known) => known.into_mut(),
             Slot::Vacant(new) => {
-                let (path, is_new) = match (self.base_content(&digest), name) {
+                let (path, is_new) = match (self.base_content(&digest), written) {
                     (Some(path), _) => (path.to_owned(), false),
-                    (None, Some(name)) => (self.content_prefix() + name, true),
+                    (None, Some(written)) => (self.content_prefix() + &written.name, true),
                     (None, None) => {
                         let reason = format!("the bytes of {logical_path} went while they were read");
                         return Err(Error::Unwritable { id: self.id.clone(), reason });
@@ -417,8 +480,13 @@ impl Draft<'_> {
             digests: passed.digests.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         };
         let file = self.staged_file(digest, content, &passed.digests);
-        let staged = name.filter(|_| keeps_file).map(|name| self.content_file(name));
-        journal.add(&line, staged).map_err(Error::io(self.directory.display().to_string()))?;
+        let staged = written.filter(|_| keeps_file).and_then(|written| written.staged(self));
+        if let Err(error) = journal.add(&line, staged, &|staged| self.keep_staged(staged)) {
+            if keeps_file {
+                contents.remove(&digest);
+            }
+            return Err(self.failed()(error));
+        }
         files.insert(logical_path, digest)?;
         Ok(Inserted { file, keeps_file })
     }
@@ -431,30 +499,24 @@ impl Draft<'_> {
 
     /// Finds again what an interrupted run staged, and removes files that no line of the journal vouches for.
     fn take_up(&mut self, lines: Vec<Line>) -> Result<()> {
+        self.end_streams()?;
+        let (there, begun) = self.find_contents(&lines)?;
         let prefix = self.content_prefix();
-        let mut vouched = std::collections::HashSet::new();
         let mut files = self.files();
-        for line in lines {
+        files.begun = begun;
+        for (line, is_there) in lines.into_iter().zip(there) {
             let parsed = |name: &str| line.digests.get(name).and_then(|text| text.parse::<Digest>().ok());
             let Some(digest) = parsed(self.algorithm.name()) else { continue };
-            let staged = line.content.strip_prefix(&prefix).map(|name| self.content_file(name));
-            let is_there = match &staged {
-                Some(path) => std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == line.len),
-                None => self.base_content(&digest) == Some(&line.content),
-            };
-            if !is_there {
+            let is_new = line.content.starts_with(&prefix);
+            if !is_there || (!is_new && self.base_content(&digest) != Some(&line.content)) {
                 continue;
             }
             let fixity = self.fixity.iter().filter_map(|algorithm| Some((*algorithm, parsed(algorithm.name())?)));
-            let is_new = staged.is_some();
-            vouched.extend(staged);
             let content = Content { len: line.len, path: line.content.clone(), is_new, fixity: fixity.collect() };
             files.contents.entry(digest).or_insert(content);
             files.earlier.insert(line.path.clone(), line);
         }
-        drop(files);
-        let content = self.staged_content();
-        keep_only(&content, &|path| vouched.contains(path)).map_err(Error::io(content.display().to_string()))
+        Ok(())
     }
 
     fn start_from_head(&mut self) {
@@ -502,11 +564,6 @@ impl Files {
     }
 }
 
-fn is_taken(error: &io::Error) -> bool {
-    use io::ErrorKind::{AlreadyExists, InvalidFilename, IsADirectory, NotADirectory};
-    matches!(error.kind(), AlreadyExists | InvalidFilename | IsADirectory | NotADirectory)
-}
-
 fn check_expected(logical_path: &str, expected: &Expected<'_>, passed: &Passed) -> Result<()> {
     if let Some(expected) = expected.len.filter(|len| *len != passed.len) {
         return Err(Error::Length { path: logical_path.to_owned(), expected, found: passed.len });
@@ -519,26 +576,4 @@ fn check_expected(logical_path: &str, expected: &Expected<'_>, passed: &Passed) 
         }
     }
     Ok(())
-}
-
-/// Removes the files below `directory` that are not to be kept, and directories that are empty then, itself included.
-pub(super) fn keep_only(directory: &Path, keep: &dyn Fn(&Path) -> bool) -> io::Result<()> {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let entry = entry?;
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            keep_only(&path, keep)?;
-        } else if !keep(&path) {
-            publish::discard_staged(&path)?;
-        }
-    }
-    match rustix::fs::rmdir(directory) {
-        Ok(()) | Err(rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }

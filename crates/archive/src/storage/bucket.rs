@@ -1,11 +1,11 @@
 //! A storage root in a bucket of S3-compatible object storage.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::path::Path;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::SystemTime;
 
@@ -14,13 +14,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use super::cold::{Availability, Recall, Tier};
+use super::incoming::{self, BucketStream, LocalFile, Streamed};
 use super::{Condition, Entry, EntryKind, Revision, Storage, at_once, changed, check, join};
 use crate::bucket::{Bucket, Fault, Listed, ObjectHead, ObjectType, PutMode, RecallAnswer};
 
 /// How many requests for small things are under way at a time: each waits for the network, and none needs a core.
-const REQUESTS_AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
-/// How many bytes of files may be in memory while they are uploaded.
-const UPLOAD_BYTES: u64 = 128 << 20;
+pub(super) const REQUESTS_AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
 /// The classes whose objects are not readable without a recall. One of the third kind may be.
 const COLD_CLASSES: [&str; 3] = ["GLACIER", "DEEP_ARCHIVE", "INTELLIGENT_TIERING"];
 
@@ -90,26 +89,6 @@ impl BucketStorage {
             Condition::Unchanged(revision) => head.is_some_and(|head| head.etag.as_deref() == Some(revision.as_str())),
         };
         if holds { Ok(()) } else { Err(changed(path)) }
-    }
-
-    /// The lengths of the objects below a directory.
-    fn lengths(&self, directory: &str) -> io::Result<HashMap<String, u64>> {
-        let mut lengths = HashMap::new();
-        self.list_below(directory, &mut |path, len| {
-            lengths.insert(path.to_owned(), len);
-        })?;
-        Ok(lengths)
-    }
-
-    fn upload(&self, files: &[LocalFile], path: &str) -> io::Result<()> {
-        let settings = self.bucket.settings();
-        let (part, parts) = (settings.part_bytes, settings.concurrency.get() as u64 + 1);
-        let cost = |len: u64| if len <= part { len } else { part * parts };
-        let room = Room::new(files.iter().map(|file| cost(file.len)).max().unwrap_or(0).max(UPLOAD_BYTES));
-        at_once(REQUESTS_AT_ONCE, files, &|file: &LocalFile| {
-            let _place = room.take(cost(file.len));
-            self.bucket.put_file(&join(path, &file.name), &file.path, &ObjectType::default())
-        })
     }
 }
 
@@ -211,23 +190,28 @@ impl Storage for BucketStorage {
         }
     }
 
-    fn publish(&self, staged: &Path, path: &str) -> io::Result<()> {
+    fn publish(&self, _staged: &Path, path: &str) -> io::Result<()> {
+        let message = format!("{}: no directory can be moved into a bucket", self.bucket.place(path));
+        Err(io::Error::new(io::ErrorKind::Unsupported, message))
+    }
+
+    fn streams_above(&self) -> u64 {
+        self.bucket.settings().part_bytes
+    }
+
+    fn upload(&self, files: &[LocalFile]) -> io::Result<()> {
+        files.iter().try_for_each(|file| check(&file.path))?;
+        incoming::upload(&self.bucket, files)
+    }
+
+    fn stream(&self, path: &str, len: Option<u64>) -> io::Result<Box<dyn Streamed>> {
         check(path)?;
-        let mut files = Vec::new();
-        local_files(staged, "", &mut files)?;
-        let there = self.lengths(path)?;
-        files.retain(|file| there.get(&file.name) != Some(&file.len));
-        // Large ones first, so that none is left alone at the end.
-        files.sort_by_key(|file| std::cmp::Reverse(file.len));
-        self.upload(&files, path)?;
-        let there = self.lengths(path)?;
-        match files.iter().find(|file| there.get(&file.name) != Some(&file.len)) {
-            Some(file) => {
-                let place = self.bucket.place(&join(path, &file.name));
-                Err(io::Error::other(format!("{place} does not have the {} bytes that were uploaded", file.len)))
-            }
-            None => Ok(()),
-        }
+        Ok(Box::new(BucketStream::begin(&self.bucket, path, len)?))
+    }
+
+    fn end_streams(&self, directory: &str) -> io::Result<()> {
+        check(directory)?;
+        incoming::end_streams(&self.bucket, directory)
     }
 
     fn withdraw(&self, path: &str, _to: &Path) -> io::Result<()> {
@@ -338,64 +322,6 @@ fn expiry(restore: &str) -> Option<SystemTime> {
     OffsetDateTime::parse(date, &Rfc2822).ok().map(SystemTime::from)
 }
 
-/// A staged file.
-struct LocalFile {
-    path: PathBuf,
-    /// Relative to the directory that is published.
-    name: String,
-    len: u64,
-}
-
-fn local_files(directory: &Path, prefix: &str, files: &mut Vec<LocalFile>) -> io::Result<()> {
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().into_string().map_err(|name| {
-            let message = format!("{} is not named in UTF-8", name.display());
-            io::Error::new(io::ErrorKind::InvalidData, message)
-        })?;
-        let name = join(prefix, &name);
-        let metadata = entry.metadata()?;
-        if metadata.is_dir() {
-            local_files(&entry.path(), &name, files)?;
-        } else {
-            files.push(LocalFile { path: entry.path(), name, len: metadata.len() });
-        }
-    }
-    Ok(())
-}
-
-/// Bytes of memory that are shared out.
-struct Room {
-    left: Mutex<u64>,
-    freed: Condvar,
-}
-
-struct RoomPlace<'a> {
-    room: &'a Room,
-    bytes: u64,
-}
-
-impl Room {
-    fn new(bytes: u64) -> Room {
-        Room { left: Mutex::new(bytes), freed: Condvar::new() }
-    }
-
-    /// Waits until so many are free, which are never more than there are.
-    fn take(&self, bytes: u64) -> RoomPlace<'_> {
-        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut left = self.freed.wait_while(left, |left| *left < bytes).unwrap_or_else(PoisonError::into_inner);
-        *left -= bytes;
-        RoomPlace { room: self, bytes }
-    }
-}
-
-impl Drop for RoomPlace<'_> {
-    fn drop(&mut self) {
-        *self.room.left.lock().unwrap_or_else(PoisonError::into_inner) += self.bytes;
-        self.room.freed.notify_all();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,23 +333,5 @@ mod tests {
         assert_eq!(expiry(restore), Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_356_048_000)));
         assert_eq!(expiry("ongoing-request=\"false\""), None);
         assert_eq!(expiry("ongoing-request=\"false\", expiry-date=\"soon\""), None);
-    }
-
-    #[test]
-    fn room_is_never_given_twice() {
-        let room = Room::new(10);
-        let taken = Mutex::new(0_u64);
-        at_once(REQUESTS_AT_ONCE, &[3_u64; 100], &|bytes: &u64| {
-            let _place = room.take(*bytes);
-            let now = {
-                let mut taken = taken.lock().unwrap();
-                *taken += bytes;
-                *taken
-            };
-            assert!(now <= 10);
-            *taken.lock().unwrap() -= bytes;
-            Ok::<(), io::Error>(())
-        })
-        .unwrap();
     }
 }

@@ -1,12 +1,12 @@
 //! A storage whose work is counted and timed, whatever storage it is.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Availability, Condition, Entry, Recall, Revision, Storage, Tier};
+use super::{Availability, Condition, Entry, LocalFile, Recall, Revision, Storage, Streamed, Tier};
 use crate::meter::StorageMeter;
 
 /// A storage that is metered under the name of its back end.
@@ -85,6 +85,23 @@ impl<S: Storage> Storage for Metered<S> {
         self.publish.time(|| self.storage.publish(staged, path))
     }
 
+    fn streams_above(&self) -> u64 {
+        self.storage.streams_above()
+    }
+
+    fn upload(&self, files: &[LocalFile]) -> io::Result<()> {
+        self.publish.time(|| self.storage.upload(files))
+    }
+
+    fn stream(&self, path: &str, len: Option<u64>) -> io::Result<Box<dyn Streamed>> {
+        let stream = self.publish.time(|| self.storage.stream(path, len))?;
+        Ok(Box::new(MeteredStream { stream, meter: self.publish.clone() }))
+    }
+
+    fn end_streams(&self, directory: &str) -> io::Result<()> {
+        self.list.time(|| self.storage.end_streams(directory))
+    }
+
     fn withdraw(&self, path: &str, to: &Path) -> io::Result<()> {
         self.remove.time(|| self.storage.withdraw(path, to))
     }
@@ -149,6 +166,29 @@ impl Drop for MeteredReader {
     fn drop(&mut self) {
         self.meter.took(self.took);
         self.meter.bytes(self.bytes);
+    }
+}
+
+/// A file in the making whose end is timed.
+struct MeteredStream {
+    stream: Box<dyn Streamed>,
+    meter: StorageMeter,
+}
+
+impl Write for MeteredStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl Streamed for MeteredStream {
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        let MeteredStream { stream, meter } = *self;
+        meter.time(|| stream.finish())
     }
 }
 

@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | [`Storage::write`] | old bytes or new ones, durable when it returns | the same |
 //! | its condition | holds among writers that share the object's lock | holds among all writers where the server knows conditional requests |
-//! | [`Storage::publish`] | a directory appears whole or not at all | files appear one after the other, in no order |
+//! | [`Storage::publish`] | a directory appears whole or not at all | not there: [`Storage::upload`] and [`Storage::stream`] bring files, in no order |
 //! | directories | exist by themselves, and may be empty | are what the keys have in common |
 //!
 //! The one who publishes asks [`Storage::moves_directories`] which of the two it is. Where directories do not move,
@@ -30,6 +30,7 @@
 
 mod bucket;
 mod cold;
+mod incoming;
 mod local;
 mod metered;
 mod tree;
@@ -43,6 +44,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub use bucket::BucketStorage;
 pub use cold::{Availability, Recall, Tier, is_archived};
+pub use incoming::{LocalFile, Streamed};
 pub use local::LocalStorage;
 pub use metered::Metered;
 pub(crate) use tree::Tree;
@@ -126,12 +128,35 @@ pub trait Storage: Send + Sync {
     /// about the condition may have written it.
     fn write(&self, path: &str, bytes: &[u8], condition: Condition<'_>) -> io::Result<()>;
 
-    /// Brings a complete and synced local directory under `path`.
-    ///
-    /// Where directories move, it appears whole or not at all, the name must be free (`AlreadyExists`), and the local
-    /// directory is gone afterwards. Where they do not, its files are copied and their lengths compared; what an
-    /// interrupted call of the same directory copied is kept, so nobody else may write below `path`.
+    /// Moves a complete and synced local directory to `path`, whole or not at all. The name must be free
+    /// (`AlreadyExists`). `Unsupported` where directories do not move.
     fn publish(&self, staged: &Path, path: &str) -> io::Result<()>;
+
+    /// The longest file that is brought by [`Storage::upload`]; longer ones are streamed, so that no local disk need
+    /// hold them. No file is that long where directories move.
+    fn streams_above(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// Copies complete local files to paths to which nobody else writes, several at a time. Each appears whole; after
+    /// an error some are there, and all may be copied again. `Unsupported` where directories move.
+    fn upload(&self, files: &[LocalFile]) -> io::Result<()> {
+        let _ = files;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Begins a file of which not all bytes are there yet, and to which nobody else writes; `len` of them will come, if
+    /// that is known. `Unsupported` where directories move.
+    fn stream(&self, path: &str, len: Option<u64>) -> io::Result<Box<dyn Streamed>> {
+        let _ = (path, len);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Clears away what processes that died had begun to stream below a directory, as far as the storage can tell.
+    fn end_streams(&self, directory: &str) -> io::Result<()> {
+        let _ = directory;
+        Ok(())
+    }
 
     /// Moves what lies under `path` to a local directory that must not exist, all at once, and removes the
     /// directories above it that are then empty (not the root). `Unsupported` where directories do not move.

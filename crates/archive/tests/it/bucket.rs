@@ -164,7 +164,7 @@ fn an_upload_shows_nothing_until_it_is_completed() {
     let bucket = server.bucket("u");
     let bytes = sample(12 << 20);
     let id = bucket.wait(bucket.begin_upload("o", &any())).unwrap();
-    let mut upload = bucket.upload("o", &id, bytes.len() as u64);
+    let mut upload = bucket.upload("o", &id, Some(bytes.len() as u64));
     for piece in bytes.chunks(100_001) {
         upload.write(piece).unwrap();
     }
@@ -176,7 +176,7 @@ fn an_upload_shows_nothing_until_it_is_completed() {
     assert!(std::fs::read(server.objects().join("u/o")).unwrap() == bytes);
 
     let id = bucket.wait(bucket.begin_upload("p", &any())).unwrap();
-    let mut upload = bucket.upload("p", &id, 0);
+    let mut upload = bucket.upload("p", &id, Some(0));
     upload.write(&bytes).unwrap();
     upload.finish().unwrap();
     assert!(server.unfinished() > 0);
@@ -186,7 +186,7 @@ fn an_upload_shows_nothing_until_it_is_completed() {
 
     let id = bucket.wait(bucket.begin_upload("q", &any())).unwrap();
     let stop = || true;
-    let mut upload = bucket.upload("q", &id, 0).cancelled_by(&stop);
+    let mut upload = bucket.upload("q", &id, None).cancelled_by(&stop);
     let cancelled = bytes.chunks(1 << 20).cycle().take(40).find_map(|piece| upload.write(piece).err()).unwrap();
     assert_eq!(cancelled.kind(), ErrorKind::Interrupted);
 }

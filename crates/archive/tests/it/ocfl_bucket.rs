@@ -1,6 +1,7 @@
 //! A storage root in a bucket: writers that share nothing but it, roots that others made, archive classes, and other
 //! people's judgement of what we write.
 
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,13 +72,17 @@ fn prune(directory: &Path) {
     }
 }
 
+fn record() -> VersionRecord {
+    let user = Some(dipper_archive::ocfl::User { name: "Test".to_owned(), address: Some("urn:test".to_owned()) });
+    VersionRecord { created: "2026-01-31T08:00:00Z".to_owned(), message: Some("m".to_owned()), user }
+}
+
 fn put(root: &StorageRoot, id: &str, start: Start, files: &[(&str, &[u8])]) -> Result<Committed, Error> {
     let draft = root.draft(id, &DraftOptions { session: "s", start, fixity: &[Algorithm::Md5] })?;
     for (path, mut bytes) in files.iter().copied() {
         draft.add(path, &mut bytes, &Expected::default(), "")?;
     }
-    let user = Some(dipper_archive::ocfl::User { name: "Test".to_owned(), address: Some("urn:test".to_owned()) });
-    draft.commit(VersionRecord { created: "2026-01-31T08:00:00Z".to_owned(), message: Some("m".to_owned()), user })
+    draft.commit(record())
 }
 
 #[test]
@@ -113,6 +118,112 @@ fn only_what_is_new_is_uploaded() {
     put(&archive.root, "urn:a", Start::Empty, &[("moved/one", &one), ("two", &two), ("three", b"3")]).unwrap();
     // The file, the version's inventory and sidecar, the root's inventory and sidecar.
     assert_eq!(archive.server.requests("PUT"), 5);
+}
+
+/// How many bytes lie below a directory.
+fn bytes_below(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    let len = |path: PathBuf| if path.is_dir() { bytes_below(&path) } else { path.metadata().map_or(0, |it| it.len()) };
+    // What is removed meanwhile counts for nothing.
+    entries.filter_map(|entry| Some(len(entry.ok()?.path()))).sum()
+}
+
+/// Bytes without end, and what lies in a directory at most while they are read.
+struct Watched<'a> {
+    left: u64,
+    seed: u8,
+    directory: &'a Path,
+    most: &'a AtomicU64,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.most.fetch_max(bytes_below(self.directory), Ordering::Relaxed);
+        let count = buffer.len().min(usize::try_from(self.left).unwrap());
+        for (index, byte) in buffer[..count].iter_mut().enumerate() {
+            *byte = (index % 251) as u8 ^ self.seed;
+        }
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
+
+#[test]
+fn a_local_disk_never_holds_more_than_a_bounded_part() {
+    const LONG: u64 = 64 << 20;
+    const PART: u64 = 5 << 20;
+    let archive = Archive::new();
+    let staging = archive.beside.path().join("staging");
+    let most = AtomicU64::new(0);
+    let options = DraftOptions { session: "s", start: Start::Empty, fixity: &[] };
+    let draft = archive.root.draft("urn:a", &options).unwrap();
+    let watched = |left, seed| Watched { left, seed, directory: &staging, most: &most };
+    // Its length is told, or not; and many that are no longer than a part.
+    let told = Expected { len: Some(LONG), ..Expected::default() };
+    draft.add("told", &mut watched(LONG, 1), &told, "").unwrap();
+    assert!(most.swap(0, Ordering::Relaxed) < PART / 4, "{most:?}");
+    draft.add("untold", &mut watched(LONG, 2), &Expected::default(), "").unwrap();
+    assert!(most.load(Ordering::Relaxed) <= PART + (1 << 20), "{most:?}");
+    for number in 0..32 {
+        draft.add(&format!("short/{number}"), &mut watched(PART, 10 + number), &Expected::default(), "").unwrap();
+    }
+    let bound = (64 << 20) + PART + (1 << 20);
+    assert!((16 << 20..bound).contains(&most.load(Ordering::Relaxed)), "{most:?}");
+    // What is wrong never appears.
+    draft.checkpoint().unwrap();
+    let objects = archive.server.objects(PREFIX);
+    let before = bytes_below(&objects);
+    let wrong = [(Algorithm::Md5, "00".repeat(16).parse().unwrap())];
+    let wrong = Expected { len: None, digests: &wrong };
+    assert!(matches!(draft.add("wrong", &mut watched(LONG, 3), &wrong, ""), Err(Error::Altered { .. })));
+    draft.add("same", &mut watched(LONG, 1), &Expected::default(), "").unwrap();
+    assert_eq!((bytes_below(&objects), archive.server.server.unfinished()), (before, 0));
+    let committed = draft.commit(record()).unwrap();
+    assert_eq!((committed.files, committed.new_bytes), (35, 2 * LONG + 32 * PART));
+    archive.assert_flawless();
+}
+
+#[test]
+fn what_is_in_the_bucket_already_is_not_brought_there_again() {
+    const LONG: u64 = 12 << 20;
+    let archive = Archive::new();
+    let options = DraftOptions { session: "s", start: Start::Empty, fixity: &[] };
+    let any = Expected::default();
+    let draft = archive.root.draft("urn:a", &options).unwrap();
+    draft.add("long", &mut io::repeat(1).take(LONG), &any, "stamp").unwrap();
+    draft.add("small", &mut &b"small"[..], &any, "stamp").unwrap();
+    draft.checkpoint().unwrap();
+    draft.add("late", &mut io::repeat(2).take(LONG), &any, "stamp").unwrap();
+    draft.add("later", &mut &b"later"[..], &any, "stamp").unwrap();
+    // The process dies with a line that is not written, and a file that is not brought there yet.
+    drop(draft);
+    archive.server.forget_requests();
+    let draft = archive.root.draft("urn:a", &options).unwrap();
+    for (path, is_there) in [("long", true), ("small", true), ("late", false), ("later", false)] {
+        assert_eq!(draft.take_staged(path, "stamp").unwrap().is_some(), is_there, "{path}");
+    }
+    assert_eq!(archive.server.requests("PUT"), 0);
+    draft.add("late", &mut io::repeat(3).take(LONG), &any, "stamp").unwrap();
+    let committed = draft.commit(record()).unwrap();
+    assert_eq!((committed.new_files, committed.new_bytes), (3, 2 * LONG + 5));
+    let stored = committed.inventory.manifest().map(|(_, path)| path.to_owned()).collect::<Vec<_>>();
+    assert!(stored.iter().all(|path| path.starts_with("v1/content/d-")), "{stored:?}");
+    archive.assert_flawless();
+
+    // What somebody took away meanwhile is brought there again.
+    let draft = archive.root.draft("urn:a", &options).unwrap();
+    draft.add("new", &mut &b"new"[..], &any, "stamp").unwrap();
+    draft.checkpoint().unwrap();
+    drop(draft);
+    let next = format!("{}/v2", committed.path);
+    archive.machine("other").storage().remove(&next).unwrap();
+    let draft = archive.root.draft("urn:a", &options).unwrap();
+    assert!(draft.take_staged("new", "stamp").unwrap().is_none());
+    draft.add("new", &mut &b"new"[..], &any, "stamp").unwrap();
+    draft.checkpoint().unwrap();
+    archive.machine("other").storage().remove(&next).unwrap();
+    assert!(matches!(draft.commit(record()), Err(Error::Io { .. })), "a version without its bytes");
+    archive.assert_flawless();
 }
 
 #[test]
@@ -166,8 +277,7 @@ fn put_over(root: &StorageRoot, files: &[(&str, &[u8])]) -> Result<Committed, Er
         draft.remove(path);
         draft.add(path, &mut bytes, &Expected::default(), "")?;
     }
-    let user = Some(dipper_archive::ocfl::User { name: "Test".to_owned(), address: Some("urn:test".to_owned()) });
-    draft.commit(VersionRecord { created: "2026-01-31T08:00:00Z".to_owned(), message: Some("m".to_owned()), user })
+    draft.commit(record())
 }
 
 #[test]

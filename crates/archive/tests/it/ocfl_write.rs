@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use dipper_archive::digest::{Algorithm, Digest};
 use dipper_archive::ocfl::{
-    Committed, Draft, DraftOptions, Error, Expected, Layout, Start, StorageRoot, User, VersionRecord,
+    Announced, Committed, Draft, DraftOptions, Error, Expected, Layout, Position, Source, Start, StorageRoot, User,
+    VersionRecord,
 };
 use dipper_archive::storage::LocalStorage;
 use tempfile::TempDir;
@@ -194,6 +195,132 @@ fn an_interrupted_draft_goes_on_where_it_stopped() {
     assert_eq!(read(&archive.root, "urn:a", 1, "big/9")[0], 9);
     assert!(!archive.path().join(&committed.path).join("v1/content/big/3").exists());
     assert!(!archive.path().join(&committed.path).join("v1/content/big/64").exists());
+}
+
+/// Bytes that break off, and go on where they were as long as the tag is theirs.
+struct Cut {
+    bytes: Vec<u8>,
+    tag: &'static str,
+    position: usize,
+    /// Where it breaks off.
+    end: usize,
+    asked: Vec<String>,
+    passed: u64,
+}
+
+impl Cut {
+    fn new(bytes: &[u8], tag: &'static str, end: usize) -> Cut {
+        Cut { bytes: bytes.to_owned(), tag, position: 0, end, asked: Vec::new(), passed: 0 }
+    }
+}
+
+impl Read for Cut {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let rest = &self.bytes[self.position..];
+        if self.position >= self.end && !rest.is_empty() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        let count = buffer.len().min(rest.len()).min(self.end - self.position);
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.position += count;
+        Ok(count)
+    }
+}
+
+impl Source for Cut {
+    fn begin(&mut self, position: Position<'_>) -> io::Result<Option<Announced>> {
+        self.asked.push(format!("{position:?}"));
+        self.position = match position {
+            Position::Start => 0,
+            Position::Behind(len, tag) if tag == self.tag => len as usize,
+            Position::Behind(..) => return Ok(None),
+        };
+        Ok(Some(Announced { len: None, tag: Some(self.tag.to_owned()) }))
+    }
+
+    fn passed(&mut self, bytes: u64) -> io::Result<()> {
+        self.passed += bytes;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_long_file_that_was_cut_off_goes_on_where_it_was() {
+    const MIB: usize = 1 << 20;
+    let bytes: Vec<u8> = (0..24 * MIB).map(|index| (index % 253) as u8).collect();
+    let digest = {
+        let mut hasher = dipper_archive::digest::Hasher::new(Algorithm::Md5);
+        hasher.update(&bytes);
+        hasher.finish()
+    };
+    let digests = [(Algorithm::Md5, digest)];
+    let expected = Expected { len: Some(bytes.len() as u64), digests: &digests };
+    for restarts in [false, true] {
+        let archive = Archive::new(Layout::default());
+        let draft = archive.root.draft("urn:a", &options("s")).unwrap();
+        draft.add_from("short", &mut Cut::new(&bytes, "t", MIB), &expected, "stamp").unwrap_err();
+        let mut cut = Cut::new(&bytes, "t", 17 * MIB + 5);
+        draft.add_from("long", &mut cut, &expected, "stamp").unwrap_err();
+        assert_eq!(cut.asked, ["Start"]);
+        let draft = if restarts {
+            drop(draft);
+            archive.root.draft("urn:a", &options("s")).unwrap()
+        } else {
+            draft
+        };
+        let mut short = Cut::new(&bytes, "t", bytes.len());
+        draft.add_from("short", &mut short, &expected, "stamp").unwrap();
+        assert_eq!(short.asked, ["Start"], "too little to be kept");
+        draft.remove("short");
+        // A second cut, and the rest. What is written last of a block may be missing.
+        let mut cut = Cut::new(&bytes, "t", 20 * MIB);
+        draft.add_from("long", &mut cut, &expected, "stamp").unwrap_err();
+        assert!(cut.asked[0].starts_with("Behind(1") && cut.passed >= 16 * MIB as u64, "{:?}", cut.asked);
+        let mut rest = Cut::new(&bytes, "t", bytes.len());
+        let added = draft.add_from("long", &mut rest, &expected, "stamp").unwrap();
+        assert!((rest.asked.len(), rest.passed >= 19 * MIB as u64) == (1, true), "{:?}", rest.asked);
+        assert_eq!((added.len, added.digests.contains(&digests[0])), (bytes.len() as u64, true));
+        draft.commit(record()).unwrap();
+        assert!(read(&archive.root, "urn:a", 1, "long") == bytes);
+        let left = tree(&archive.path()).into_iter().filter(|path| path.contains("/content/")).count();
+        assert_eq!((left, tree(archive.root.staging()).len()), (1, 0));
+    }
+}
+
+#[test]
+fn a_file_that_has_changed_since_it_was_cut_off_begins_anew() {
+    const LEN: usize = 20 << 20;
+    let (old, new) = (vec![1; LEN], vec![2; LEN]);
+    let archive = Archive::new(Layout::default());
+    let draft = archive.root.draft("urn:a", &options("s")).unwrap();
+    let cut = |path: &str| {
+        let any = Expected::default();
+        draft.add_from(path, &mut Cut::new(&old, "old", 12 << 20), &any, "stamp").unwrap_err();
+    };
+    // It says so itself.
+    cut("tagged");
+    let mut source = Cut::new(&new, "new", LEN);
+    draft.add_from("tagged", &mut source, &Expected::default(), "stamp").unwrap();
+    assert_eq!((source.asked.len(), source.asked[1].as_str()), (2, "Start"));
+    // The caller says so.
+    cut("stamped");
+    let mut source = Cut::new(&new, "old", LEN);
+    draft.add_from("stamped", &mut source, &Expected::default(), "another stamp").unwrap();
+    assert_eq!(source.asked, ["Start"]);
+    // Its digest says so, and what is wrong is not gone on with.
+    cut("altered");
+    let mut hasher = dipper_archive::digest::Hasher::new(Algorithm::Md5);
+    hasher.update(&new);
+    let digests = [(Algorithm::Md5, hasher.finish())];
+    let expected = Expected { len: None, digests: &digests };
+    let altered = draft.add_from("altered", &mut Cut::new(&new, "old", LEN), &expected, "stamp");
+    assert!(matches!(altered, Err(Error::Altered { .. })), "{altered:?}");
+    let mut source = Cut::new(&new, "old", LEN);
+    draft.add_from("altered", &mut source, &expected, "stamp").unwrap();
+    assert_eq!(source.asked, ["Start"]);
+    let committed = draft.commit(record()).unwrap();
+    assert_eq!((committed.files, committed.new_files), (3, 1));
+    assert!(read(&archive.root, "urn:a", 1, "altered") == new);
 }
 
 #[test]

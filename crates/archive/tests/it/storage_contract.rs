@@ -1,12 +1,12 @@
 //! What every back end of `Storage` promises: one suite, run on each of them.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dipper_archive::bucket::ConditionalPut;
-use dipper_archive::storage::{BucketStorage, Condition, EntryKind, LocalStorage, Recall, Storage, Tier};
+use dipper_archive::storage::{BucketStorage, Condition, EntryKind, LocalFile, LocalStorage, Recall, Storage, Tier};
 use tempfile::TempDir;
 
 use crate::glacier::Glacier;
@@ -198,21 +198,14 @@ fn of_many_who_write_under_a_condition_one_gets_through() {
 
 #[test]
 fn a_directory_is_published_with_all_in_it() {
-    on_every_back_end(|place| {
-        let large = vec![7; 6 << 20];
-        let many: Vec<String> = (0..60).map(|index| format!("many/{index}")).collect();
-        let mut files: Vec<(&str, &[u8])> =
-            vec![("one", b"1"), ("deep/er/two", b"22"), ("empty", b""), ("large", &large), ("å b", b"3")];
-        files.extend(many.iter().map(|name| (name.as_str(), name.as_bytes())));
-        let staged = place.staged(&files);
-        place.storage.publish(&staged, "x/y").unwrap();
-        let mut expected: Vec<(String, u64)> =
-            files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.len() as u64)).collect();
-        expected.sort_unstable();
-        assert_eq!(place.below("x/y"), expected);
-        assert_eq!(place.storage.read("x/y/large", u64::MAX).unwrap(), large);
-        assert_eq!(place.text("x/y/many/59").unwrap(), "many/59");
-    });
+    let place = Place::local();
+    let staged = place.staged(&[("one", b"1"), ("deep/er/two", b"22"), ("empty", b""), ("å b", b"3")]);
+    place.storage.publish(&staged, "x/y").unwrap();
+    let expected = [("deep/er/two", 2), ("empty", 0), ("one", 1), ("å b", 1)];
+    assert_eq!(place.below("x/y"), expected.map(|(path, len)| (path.to_owned(), len)));
+    let file = LocalFile { local: place.beside.path().join("f"), path: "f".to_owned(), len: 0 };
+    assert_eq!(place.storage.upload(&[file]).unwrap_err().kind(), ErrorKind::Unsupported);
+    assert!(place.storage.stream("f", None).is_err());
 }
 
 #[test]
@@ -231,23 +224,48 @@ fn where_directories_move_they_do_so_as_a_whole() {
 }
 
 #[test]
-fn where_they_do_not_an_interrupted_copy_goes_on() {
+fn where_they_do_not_files_are_copied_and_streamed() {
     let server = Glacier::start();
     let (storage, place) = (server.storage("root"), Place::local());
     assert!(!storage.moves_directories());
-    let names: Vec<String> = (0..40).map(|index| format!("f{index}")).collect();
-    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), name.as_bytes())).collect();
+    let names: Vec<String> = (0..40).map(|index| format!("many/{index}")).collect();
+    let mut files: Vec<(&str, &[u8])> = vec![("å b", b"3"), ("empty", b"")];
+    files.extend(names.iter().map(|name| (name.as_str(), name.as_bytes())));
     let staged = place.staged(&files);
+    let local = |(name, bytes): &(&str, &[u8])| LocalFile {
+        local: staged.join(name),
+        path: format!("x/{name}"),
+        len: bytes.len() as u64,
+    };
+    let files: Vec<LocalFile> = files.iter().map(local).collect();
     server.die_after(Some(10));
-    storage.publish(&staged, "x").unwrap_err();
+    storage.upload(&files).unwrap_err();
     server.die_after(None);
-    server.forget_requests();
-    storage.publish(&staged, "x").unwrap();
-    assert_eq!(server.requests("PUT"), 30);
-    let mut count = 0;
-    storage.list_below("x", &mut |_, _| count += 1).unwrap();
-    assert_eq!(count, 40);
-    assert_eq!(storage.withdraw("x", Path::new("/nowhere")).unwrap_err().kind(), ErrorKind::Unsupported);
+    storage.upload(&files).unwrap();
+    let mut found = std::collections::BTreeMap::new();
+    let take = &mut |path: &str, len| {
+        found.insert(format!("x/{path}"), len);
+    };
+    storage.list_below("x", take).unwrap();
+    assert_eq!(found, files.into_iter().map(|file| (file.path, file.len)).collect());
+
+    let bytes: Vec<u8> = (0..12_000_000_u32).map(|number| (number % 251) as u8).collect();
+    for (name, len) in [("told", Some(bytes.len() as u64)), ("untold", None), ("little", None)] {
+        let bytes = if name == "little" { &bytes[..10] } else { &bytes };
+        let mut stream = storage.stream(name, len).unwrap();
+        bytes.chunks(1_000_003).for_each(|chunk| stream.write_all(chunk).unwrap());
+        assert!(storage.entry(name).unwrap().is_none());
+        stream.finish().unwrap();
+        assert!(storage.read(name, u64::MAX).unwrap() == bytes);
+    }
+    let mut stream = storage.stream("given up", None).unwrap();
+    stream.write_all(&bytes).unwrap();
+    drop(stream);
+    assert_eq!((storage.entry("given up").unwrap(), server.server.unfinished()), (None, 0));
+    storage.end_streams("").unwrap();
+    for error in [storage.withdraw("x", Path::new("/nowhere")), storage.publish(Path::new("/nowhere"), "y")] {
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Unsupported);
+    }
 }
 
 #[test]

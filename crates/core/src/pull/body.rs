@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use dipper_archive::ocfl::{Announced, Position, Source};
 use reqwest::Response;
 use reqwest::header::{ACCEPT_RANGES, ETAG, HeaderValue, LAST_MODIFIED};
 use tokio::runtime::Handle;
@@ -34,16 +35,17 @@ pub(super) struct Limits {
 /// The stretch over which the speed is measured.
 const SPEED_WINDOW: Duration = Duration::from_secs(60);
 
-/// Asks for the rest of the file.
-pub(super) type Again<'a> = &'a dyn Fn(&Resume) -> Result<Response, Fault>;
+/// Asks for the file, or for the rest of it.
+pub(super) type Ask<'a> = &'a dyn Fn(Option<&Resume>) -> Result<Response, Fault>;
 
 /// The body of an answer; goes on with another one after a cut.
 pub(super) struct Body<'a> {
     runtime: &'a Handle,
     limits: Limits,
     is_over: &'a (dyn Fn() -> bool + Sync),
-    again: Again<'a>,
-    response: Response,
+    ask: Ask<'a>,
+    /// None before the file was asked for.
+    response: Option<Response>,
     /// What tells that the file is still the same, where the gateway serves ranges.
     validator: Option<HeaderValue>,
     serves_ranges: bool,
@@ -52,6 +54,8 @@ pub(super) struct Body<'a> {
     resumes: u32,
     resumed_at: u64,
     window: (Instant, u64),
+    /// The bytes before these came in an earlier attempt.
+    is_rest: bool,
     /// Why reading ended with an error.
     fault: Option<Fault>,
 }
@@ -59,35 +63,69 @@ pub(super) struct Body<'a> {
 impl<'a> Body<'a> {
     pub(super) fn new(
         runtime: &'a Handle,
-        response: Response,
         limits: Limits,
         is_over: &'a (dyn Fn() -> bool + Sync),
-        again: Again<'a>,
-    ) -> Result<Body<'a>, Fault> {
-        if let Some(len) = response.content_length() {
-            limits.check_whole(len)?;
-        }
-        let headers = response.headers();
-        let refuses = headers.get(ACCEPT_RANGES).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"none"));
-        // A weak tag does not promise the same bytes (RFC 9110 section 13.1.5).
-        let tag = headers.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/"));
-        let validator = tag.or_else(|| headers.get(LAST_MODIFIED)).cloned();
-        let serves_ranges = !refuses && (validator.is_some() || headers.contains_key(ACCEPT_RANGES));
-        Ok(Body {
+        ask: Ask<'a>,
+    ) -> Body<'a> {
+        Body {
             runtime,
             limits,
             is_over,
-            again,
-            response,
-            validator,
-            serves_ranges,
+            ask,
+            response: None,
+            validator: None,
+            serves_ranges: false,
             chunk: Bytes::new(),
             position: 0,
             resumes: 0,
             resumed_at: 0,
             window: (Instant::now(), 0),
+            is_rest: false,
             fault: None,
-        })
+        }
+    }
+
+    /// Whether the bytes before these came in an earlier attempt.
+    pub(super) fn is_rest(&self) -> bool {
+        self.is_rest
+    }
+
+    /// Asks for all of the file.
+    fn start(&mut self) -> Result<Announced, Fault> {
+        let response = (self.ask)(None)?;
+        let len = response.content_length();
+        if let Some(len) = len {
+            self.limits.check_whole(len)?;
+        }
+        let headers = response.headers();
+        let refuses = headers.get(ACCEPT_RANGES).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"none"));
+        // A weak tag does not promise the same bytes (RFC 9110 section 13.1.5).
+        let tag = headers.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/"));
+        self.validator = tag.or_else(|| headers.get(LAST_MODIFIED)).cloned();
+        self.serves_ranges = !refuses && (self.validator.is_some() || headers.contains_key(ACCEPT_RANGES));
+        (self.position, self.is_rest, self.window) = (0, false, (Instant::now(), 0));
+        self.response = Some(response);
+        let tag = self.validator.as_ref().filter(|_| self.serves_ranges).and_then(|tag| tag.to_str().ok());
+        Ok(Announced { len, tag: tag.map(str::to_owned) })
+    }
+
+    /// Asks for the rest of a file of which some came in an earlier attempt; `None` when it is not to be had.
+    fn go_on(&mut self, from: u64, tag: &str) -> Result<Option<Announced>, Fault> {
+        let Ok(validator) = HeaderValue::from_str(tag) else { return Ok(None) };
+        (self.position, self.is_rest, self.window) = (from, true, (Instant::now(), from));
+        if self.limits.declared == Some(from) {
+            // All of it is there; a range without a byte in it cannot be asked for.
+            return Ok(Some(Announced::default()));
+        }
+        let resume = Resume { from, validator: Some(validator) };
+        match (self.ask)(Some(&resume)) {
+            Ok(response) => self.response = Some(response),
+            Err(Fault::NoRest) => return Ok(None),
+            Err(fault) => return Err(fault),
+        }
+        (self.validator, self.serves_ranges) = (resume.validator, true);
+        tracing::info!(from, "a file that was cut off is gone on with");
+        Ok(Some(Announced::default()))
     }
 
     /// Why reading ended with an error.
@@ -110,7 +148,7 @@ impl<'a> Body<'a> {
                 Err(Fault::Passing(text, _)) if self.may_resume() => {
                     tracing::debug!(%text, position = self.position, "a gateway broke off, and is asked for the rest");
                     let resume = Resume { from: self.position, validator: self.validator.clone() };
-                    self.response = (self.again)(&resume)?;
+                    self.response = Some((self.ask)(Some(&resume))?);
                     self.window = (Instant::now(), self.position);
                 }
                 Err(fault) => return Err(fault),
@@ -125,7 +163,8 @@ impl<'a> Body<'a> {
             if (self.is_over)() {
                 return Err(Fault::Stopped);
             }
-            let arriving = async { tokio::time::timeout(LOOK, self.response.chunk()).await };
+            let Some(response) = &mut self.response else { return Ok(None) };
+            let arriving = async { tokio::time::timeout(LOOK, response.chunk()).await };
             match self.runtime.block_on(arriving) {
                 Ok(Ok(chunk)) => return Ok(chunk),
                 Ok(Err(error)) => return Err(unreachable(error)),
@@ -191,14 +230,33 @@ impl Limits {
     }
 }
 
+impl Body<'_> {
+    /// An error for whoever reads; why it is one is kept.
+    fn failed(&mut self, fault: Fault) -> io::Error {
+        let text = fault.to_string();
+        self.fault = Some(fault);
+        io::Error::other(text)
+    }
+}
+
+impl Source for Body<'_> {
+    fn begin(&mut self, position: Position<'_>) -> io::Result<Option<Announced>> {
+        let begun = match position {
+            Position::Start => self.start().map(Some),
+            Position::Behind(from, tag) => self.go_on(from, tag),
+        };
+        begun.map_err(|fault| self.failed(fault))
+    }
+
+    fn passed(&mut self, _bytes: u64) -> io::Result<()> {
+        if (self.is_over)() { Err(self.failed(Fault::Stopped)) } else { Ok(()) }
+    }
+}
+
 impl Read for Body<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.chunk.is_empty() {
-            self.chunk = self.next().map_err(|fault| {
-                let text = fault.to_string();
-                self.fault = Some(fault);
-                io::Error::other(text)
-            })?;
+            self.chunk = self.next().map_err(|fault| self.failed(fault))?;
         }
         let count = buffer.len().min(self.chunk.len());
         let bytes = self.chunk.split_to(count);

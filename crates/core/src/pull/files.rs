@@ -157,7 +157,7 @@ impl<'a> Pull<'a> {
 
     /// Where the gateway is away for one file, those that are being fetched are brought to their end: they are kept.
     fn fail(&self, path: String, fault: Fault) {
-        let is_vain = !matches!(fault, Fault::Passing(..));
+        let is_vain = !matches!(fault, Fault::Passing(..) | Fault::NoRest);
         let mut failed = lock(&self.failed);
         if failed.is_none() || (is_vain && !self.is_vain.load(Ordering::Relaxed)) {
             *failed = Some((path, fault));
@@ -228,6 +228,8 @@ impl<'a> Pull<'a> {
                     meter::file_fetched(staged.len);
                     return Ok(staged.len);
                 }
+                // The part of it that was kept was not right; from its beginning it may be.
+                Err(Fault::Misfit) => continue,
                 Err(fault) => fault,
             };
             if let Some(reason) = fault.reason() {
@@ -253,11 +255,10 @@ impl<'a> Pull<'a> {
     fn fetch_once(&self, file: &DepositFile, gateway: &Gateway) -> Result<StagedFile, Fault> {
         let settings = &self.installation.settings.deposit;
         let (url, checksum) = self.address(file, gateway)?;
-        let get = |resume: Option<&Resume>| -> Result<Response, Fault> {
+        let ask = |resume: Option<&Resume>| -> Result<Response, Fault> {
             let asking = self.requests.get(gateway, &url, &checksum, resume);
             self.runtime.block_on(asking)
         };
-        let again = |resume: &Resume| get(Some(resume));
         let is_over = || self.is_over();
         let limits = Limits {
             declared: file.size_bytes,
@@ -265,11 +266,13 @@ impl<'a> Pull<'a> {
             stall: settings.timeout,
             bytes_per_second: settings.min_bytes_per_second,
         };
-        let mut body = Body::new(&self.runtime, get(None)?, limits, &is_over, &again)?;
+        let mut body = Body::new(&self.runtime, limits, &is_over, &ask);
         let expected = Expected { len: file.size_bytes, digests: &file.digests };
-        let added = self.draft.add(&file.path, &mut body, &expected, &self.view.order.id);
+        let added = self.draft.add_from(&file.path, &mut body, &expected, &self.view.order.id);
+        let is_rest = body.is_rest();
         added.map_err(|error| match (body.into_fault(), error) {
             (Some(fault), _) => fault,
+            (None, ocfl::Error::Altered { .. } | ocfl::Error::Length { .. }) if is_rest => Fault::Misfit,
             (None, ocfl::Error::Altered { algorithm, expected, found, .. }) => Fault::Mismatch(format!(
                 "what the gateway sends has the {algorithm} checksum {found}, and {expected} was declared"
             )),

@@ -2,8 +2,8 @@
 //!
 //! `request.rs` makes one call: with the credentials that are registered at that moment, which go to the gateway's own
 //! origin and to no other, whatever it redirects to; with `If-Match`, so that a gateway that has another file by now says
-//! so. `body.rs` reads an answer: it goes on after a cut where the gateway serves ranges, gives up on one that stalls or
-//! trickles, and cuts off one that never ends. `files.rs` has several files fetched at a time, hashes them on their way
+//! so. `body.rs` reads an answer: it goes on after a cut where the gateway serves ranges, also where another
+//! process left off, gives up on one that stalls or trickles, and cuts off one that never ends. `files.rs` has several files fetched at a time, hashes them on their way
 //! into the draft of the version, and notes in the catalogue how far that is. What the bytes must be, the depositor has
 //! said beforehand: no answer of a gateway is believed without its checksum.
 
@@ -40,6 +40,12 @@ pub(crate) enum Fault {
     /// The gateway, or what it redirects to, may not be called.
     #[error(transparent)]
     Egress(#[from] Refusal),
+    /// The gateway broke off, and the file has changed since, or is not served in parts.
+    #[error("the gateway broke off, and does not give the rest")]
+    NoRest,
+    /// What an earlier attempt left of the file, and the rest of it, are not the bytes that were declared.
+    #[error("the file does not go on as it began")]
+    Misfit,
     /// The bytes are not those that were declared.
     #[error("{0}")]
     Mismatch(String),
@@ -62,17 +68,17 @@ impl Fault {
     /// How the figures call a failure of the gateway; other failures are none of its.
     fn reason(&self) -> Option<&'static str> {
         match self {
-            Fault::Passing(..) => Some("unreachable"),
+            Fault::Passing(..) | Fault::NoRest => Some("unreachable"),
             Fault::SignIn(_) => Some("sign_in"),
             Fault::Refused(_) => Some("refused"),
             Fault::Mismatch(_) => Some("mismatch"),
             Fault::Egress(_) => Some("forbidden"),
-            Fault::Stopped | Fault::Gateway(_) | Fault::Database(_) | Fault::Step(_) => None,
+            Fault::Misfit | Fault::Stopped | Fault::Gateway(_) | Fault::Database(_) | Fault::Step(_) => None,
         }
     }
 
     /// Whether fetching the same file again may help.
     fn may_repeat(&self) -> bool {
-        matches!(self, Fault::Passing(..) | Fault::Mismatch(_) | Fault::SignIn(_))
+        matches!(self, Fault::Passing(..) | Fault::NoRest | Fault::Mismatch(_) | Fault::SignIn(_))
     }
 }

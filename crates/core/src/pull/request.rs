@@ -137,7 +137,7 @@ fn checked(response: Response, resume: Option<&Resume>) -> Result<Response, Faul
         }
         // It has changed, or is not served in parts after all.
         (StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => {
-            Err(Fault::passing("the gateway broke off, and does not give the rest"))
+            Err(Fault::NoRest)
         }
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Err(Fault::SignIn(status)),
         (StatusCode::NOT_FOUND | StatusCode::GONE, _) => {

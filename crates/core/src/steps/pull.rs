@@ -170,7 +170,7 @@ impl Attempt<'_> {
             Ok(Some(version)) => {
                 drop(earlier);
                 draft.abandon().map_err(archive_failed)?;
-                return self.stored(version, 0);
+                return self.stored(version);
             }
             Ok(None) => drop(earlier),
             Err(error) => {
@@ -219,14 +219,18 @@ impl Attempt<'_> {
             container_name: None,
         };
         let committed = draft.commit(ingest::record(&recorded, self.installation)).map_err(archive_failed)?;
-        self.stored(committed.version.number(), committed.new_bytes)
+        let object = self.installation.archive.object_of(&committed);
+        let described = ingest::described_as(self.installation, &object, &self.view.order.contract_id);
+        let described = described.map_err(|error| StepError::Passing(error.to_string()))?;
+        Ok(Stored { version: committed.version.number(), new_bytes: committed.new_bytes, described })
     }
 
-    fn stored(&self, version: u32, new_bytes: u64) -> Result<Stored, StepError> {
+    /// A version that was there before this attempt.
+    fn stored(&self, version: u32) -> Result<Stored, StepError> {
         let Attempt { installation, ocfl_id, view, .. } = self;
         let described = ingest::described(installation, &installation.archive, ocfl_id, &view.order.contract_id);
         let described = described.map_err(|error| StepError::Passing(error.to_string()))?;
-        Ok(Stored { version, new_bytes, described })
+        Ok(Stored { version, new_bytes: 0, described })
     }
 
     /// The version with the label of the deposit, if the package has it. It must have the very same files.
@@ -274,7 +278,7 @@ impl Attempt<'_> {
             Fault::Stopped => StepError::Stopped,
             Fault::Step(error) => error,
             Fault::Database(error) | Fault::Gateway(GatewayError::Database(error)) => error.into(),
-            Fault::Passing(..) => {
+            Fault::Passing(..) | Fault::NoRest | Fault::Misfit => {
                 away(self.installation, self.view, &format!("file {path} of filegroup {filegroup}: {fault}"))
             }
             Fault::Mismatch(_) => failed(FailureCode::Mismatch, named(&fault)),
@@ -310,12 +314,21 @@ async fn publish(installation: &Installation, lease: &Lease, ocfl_id: &str, stor
     Ok(())
 }
 
+fn is_away(error: &std::io::Error) -> bool {
+    use dipper_archive::bucket::Fault;
+    matches!(Fault::of(error), Some(Fault::Unavailable | Fault::Refused | Fault::NoBucket))
+}
+
 /// What an error of the archive means for a step that adds a version.
 pub(crate) fn archive_failed(error: ocfl::Error) -> StepError {
     match error {
         ocfl::Error::Locked { id } => StepError::Away(format!("the package {id} is being changed")),
         ocfl::Error::Io { path, source } if ingest::is_full(&source) => {
             StepError::Away(format!("the storage is full: {path}: {source}"))
+        }
+        // A bucket that is away, or does not let us in, is no fault of the order.
+        ocfl::Error::Io { path, source } if is_away(&source) => {
+            StepError::Away(format!("the storage cannot be written to: {path}: {source}"))
         }
         error => StepError::Passing(error.to_string()),
     }

@@ -92,7 +92,7 @@ impl Uploads {
                 false => Err(UploadError::Condemned),
             }
         })?;
-        Ok(bucket.upload(&note.object_key, &upload_id, len))
+        Ok(bucket.upload(&note.object_key, &upload_id, Some(len)))
     }
 
     /// Keeps the parts of the upload that was begun last.

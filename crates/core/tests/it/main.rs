@@ -74,6 +74,7 @@ mod on_postgres {
     mod cold;
     mod deletion;
     mod deposit;
+    mod deposit_nginx;
     mod deposit_process;
     mod depositor;
     mod excerpts;
@@ -84,6 +85,7 @@ mod on_postgres {
     mod index;
     mod ingest;
     mod migrate;
+    mod nginx;
     mod orders;
     mod oversight;
     mod queue;

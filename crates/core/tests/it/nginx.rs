@@ -17,7 +17,7 @@ use crate::peers;
 const SCRIPT: &str = r#"trap '' INT TERM HUP; "$0" "$@" & server=$!; read -r _; kill "$server"; wait "$server""#;
 
 /// The server. `/files/` has the files, `/moved/` leads there, `/elsewhere/` to another origin that asks for nothing, and
-/// `/slow/` gives them slowly.
+/// `/slow/` gives them slowly, as `/half/` does after the first twelve million bytes.
 pub(crate) struct Nginx {
     directory: TempDir,
     address: String,
@@ -110,6 +110,7 @@ fn configuration(root: &Path, elsewhere: &str) -> String {
                  auth_basic gateway; auth_basic_user_file {root}/passwords;
                  location /files/ {{ alias {root}/files/; }}
                  location /slow/ {{ alias {root}/files/; limit_rate 100k; }}
+                 location /half/ {{ alias {root}/files/; limit_rate_after 12000k; limit_rate 1k; }}
                  location /moved/ {{ rewrite ^/moved/(.*)$ /files/$1 redirect; }}
                  location /elsewhere/ {{ rewrite ^/elsewhere/(.*)$ {elsewhere}/$1 redirect; }}
              }}

@@ -1,11 +1,13 @@
 //! What rests on promises of the storage, on a server made for production that gives them: conditional writes, lists of
 //! unfinished uploads, links that expire. All tests share one server, each below a prefix of its own.
 
+use std::io::{self, Read as _, Write as _};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dipper_archive::bucket::{Bucket, BucketSettings, Fault, ObjectType, PutMode};
+use dipper_archive::digest::Algorithm;
 use dipper_archive::ocfl::{
     DraftOptions, Error, Expected, Layout, Start, StorageRoot, ValidateOptions, VersionRecord, validate_root,
 };
@@ -112,6 +114,56 @@ fn of_two_who_write_one_object_at_once_one_wins_and_the_root_is_valid() {
         assert_eq!(object.inventory().head().number(), round);
     }
     let report = validate_root(machines[0].storage(), &ValidateOptions::default()).expect("read");
+    assert!(report.is_valid(), "{:#?}", report.problems);
+}
+
+#[test]
+fn a_version_is_streamed_and_what_a_dead_writer_left_is_swept() {
+    const LONG: u64 = 64 << 20;
+    let beside = tempfile::tempdir().expect("a directory");
+    let storage: Arc<dyn Storage> = Arc::new(storage("stream"));
+    let root = StorageRoot::create(Arc::clone(&storage), &beside.path().join("staging"), Layout::default());
+    let root = root.expect("made");
+    let bucket = bucket("stream");
+    let unfinished = || bucket.wait(bucket.unfinished_uploads("", None)).expect("listed").uploads.len();
+    let options = DraftOptions { session: "s", start: Start::Empty, fixity: &[] };
+    let (told, any) = (Expected { len: Some(LONG), ..Expected::default() }, Expected::default());
+    let draft = root.draft("urn:a", &options).expect("a draft");
+    draft.add("told", &mut io::repeat(1).take(LONG), &told, "").expect("added");
+    draft.add("untold", &mut io::repeat(2).take(LONG), &any, "").expect("added");
+    draft.add("small", &mut &b"small"[..], &any, "").expect("added");
+    draft.checkpoint().expect("kept");
+    // The writer dies in the middle of another file.
+    let mut own = String::new();
+    let take = &mut |path: &str, _| {
+        if let Some(directory) = path.strip_suffix("/told") {
+            directory.clone_into(&mut own);
+        }
+    };
+    storage.list_below("", take).expect("listed");
+    let mut dead = storage.stream(&format!("{own}/dead"), None).expect("begun");
+    dead.write_all(&vec![3; 12 << 20]).expect("sent");
+    std::mem::forget(dead);
+    drop(draft);
+    assert_eq!(unfinished(), 1);
+
+    let draft = root.draft("urn:a", &options).expect("a draft");
+    assert_eq!(unfinished(), 0);
+    for path in ["told", "untold", "small"] {
+        assert!(draft.take_staged(path, "").expect("looked").is_some(), "{path}");
+    }
+    let wrong = [(Algorithm::Md5, "00".repeat(16).parse().expect("a digest"))];
+    let wrong = Expected { len: None, digests: &wrong };
+    let altered = draft.add("wrong", &mut io::repeat(4).take(12 << 20), &wrong, "");
+    assert!(matches!(altered, Err(Error::Altered { .. })), "{altered:?}");
+    assert_eq!(unfinished(), 0);
+    let created = "2026-01-31T08:00:00Z".to_owned();
+    let committed = draft.commit(VersionRecord { created, message: None, user: None }).expect("committed");
+    assert_eq!((committed.files, committed.new_bytes), (3, 2 * LONG + 5));
+    let mut keys = 0;
+    storage.list_below(&format!("{}/v1/content", committed.path), &mut |_, _| keys += 1).expect("listed");
+    assert_eq!(keys, 3);
+    let report = validate_root(&storage, &ValidateOptions::default()).expect("read");
     assert!(report.is_valid(), "{:#?}", report.problems);
 }
 

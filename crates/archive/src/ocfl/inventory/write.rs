@@ -1,6 +1,7 @@
 //! Making an inventory: a new one, or the next version of an existing one; and its document.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -204,14 +205,10 @@ fn fixity_blocks(blocks: BTreeMap<String, Vec<(Box<str>, Digest)>>, paths: &[Box
     blocks.into_iter().map(finish).collect()
 }
 
-pub(super) fn to_json(inventory: &Inventory) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b" "));
-    // Nothing that can fail is written: the keys are strings and the memory is ours.
-    if Document(inventory).serialize(&mut serializer).is_ok() {
-        bytes.push(b'\n');
-    }
-    bytes
+pub(super) fn write_json(inventory: &Inventory, sink: &mut dyn io::Write) -> io::Result<()> {
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *sink, PrettyFormatter::with_indent(b" "));
+    Document(inventory).serialize(&mut serializer)?;
+    sink.write_all(b"\n")
 }
 
 struct Document<'a>(&'a Inventory);
