@@ -121,8 +121,12 @@ impl StorageRoot {
             }
             for session in names(&place.drafts())? {
                 let draft = place.drafts().join(session);
-                if last_change(&draft).is_none_or(|unchanged| unchanged >= age) {
-                    drop_draft(self, &draft)?;
+                if last_change(&draft).is_some_and(|unchanged| unchanged < age) {
+                    continue;
+                }
+                // It may have something in a bucket that is away, and can wait.
+                if let Err(error) = drop_draft(self, &draft) {
+                    tracing::warn!(draft = %draft.display(), %error, "an old draft could not be dropped yet");
                 }
             }
         }
