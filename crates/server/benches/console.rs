@@ -1,7 +1,8 @@
 //! How quickly the console's pages answer on a catalogue of a million packages: the median of each, held against 300 ms.
 //!
-//! Run by hand with `cargo bench -p dipper --bench console`. The catalogue is SQLite's; it is filled by statements of this file,
-//! besides one package that is really there.
+//! Run by hand with `cargo bench -p dipper --bench console`. The catalogue is SQLite's, or with `DIPPER_DATABASE_URL` an empty
+//! database of PostgreSQL; it is filled by statements of this file, besides one package that is really there. `BENCH_PACKAGES`
+//! and `BENCH_ORDERS` make it smaller.
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,
@@ -18,13 +19,15 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use dipper_core::db::{Database, Place, Statement};
+use dipper_core::db::{Database, Place, Server, Statement};
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use serde_json::Value;
 
 const PACKAGES: u64 = 1_000_000;
 const ORDERS: u64 = 200_000;
 const AUDIT_ENTRIES: u64 = 300_000;
+/// So many rows are filled in with one statement.
+const AT_A_TIME: u64 = 50_000;
 /// How often each page is asked for.
 const TIMES: usize = 15;
 const BOUND: Duration = Duration::from_millis(300);
@@ -66,7 +69,7 @@ const DELIVERY: &str = "INSERT INTO deliveries (id, order_id, contract_id, creat
 const DELIVERED_FILE: &str =
     "INSERT INTO delivery_files (delivery_id, number, part, filename, size_bytes, algorithm, checksum,
         layout_format, checkpoints)
-    SELECT 'd' || id, 1, '', object_id || '.tar', size_bytes, 'md5', '0123456789abcdef0123456789abcdef', 1, zeroblob(48)
+    SELECT 'd' || id, 1, '', object_id || '.tar', size_bytes, 'md5', '0123456789abcdef0123456789abcdef', 1, {blob}
     FROM orders WHERE state = 'delivered'";
 const EVENT: &str = "INSERT INTO events (id, at, kind, outcome, agent, order_id, package_id, detail)
     SELECT 'e' || id, created, 'order received', 'success', 'client reader', id, package_id, '' FROM orders";
@@ -74,11 +77,17 @@ const AUDIT: &str = "INSERT INTO audit (contract_id, number, at, kind, outcome, 
         digest, size_bytes, file_count, detail, whole, previous, hash)
     {numbers} SELECT '7bd2', n + 1, {now} - (300000 - n) * 60000000,
         CASE n % 3 WHEN 0 THEN 'ingest' WHEN 1 THEN 'fixity' ELSE 'administration' END, 'success', 'dipper', {id}, 'object-' || n, 1,
-        'sha512', hex(zeroblob(64)), 1000000, 10, 'everything is as it was', 1, hex(zeroblob(32)), hex(zeroblob(32))
+        'sha512', '{digest}', 1000000, 10, 'everything is as it was', 1, '{hash}', '{hash}'
     FROM numbers";
 
-const NUMBERS: &str = "WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < $1 - 1)";
-const ID: &str = "substr('000000000000000000000000' || n, length(n) + 1)";
+const NUMBERS: &str = "WITH RECURSIVE numbers (n) AS
+    (SELECT CAST($1 AS BIGINT) UNION ALL SELECT n + 1 FROM numbers WHERE n < CAST($2 AS BIGINT) - 1)";
+const ID: &str = "substr('000000000000000000000000' || n, length('' || n) + 1)";
+
+/// How many there are, unless the environment says otherwise.
+fn amount(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
 
 /// A server process, and somebody who has signed in to its console.
 struct Bench {
@@ -108,13 +117,17 @@ impl Bench {
         let directory = tempfile::tempdir().expect("a directory");
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         let mut bench = Bench { directory, server: None, url: String::new(), http, cookies: BTreeMap::new() };
+        if std::env::var("DIPPER_DATABASE_URL").is_ok() {
+            bench.json(&["migrate"]);
+        }
         for contract in ["2d17", "7bd2"] {
             bench.json(&["contract", "add", contract]);
         }
         bench.ingest();
         let begun = Instant::now();
         bench.fill().await;
-        println!("{PACKAGES} packages, {ORDERS} orders, filled in {:.0} s", begun.elapsed().as_secs_f64());
+        let (packages, orders) = (amount("BENCH_PACKAGES", PACKAGES), amount("BENCH_ORDERS", ORDERS));
+        println!("{packages} packages, {orders} orders, filled in {:.0} s", begun.elapsed().as_secs_f64());
         bench.json(&["client", "add", "reader", "--contract", "2d17", "--role", "read"]);
         let added = bench.json(&["client", "add", "olga", "--contract", "2d17", "--role", "read"]);
         for (contract, role) in [("2d17", "operator"), ("7bd2", "read"), ("7bd2", "operator")] {
@@ -144,26 +157,44 @@ impl Bench {
     }
 
     async fn fill(&self) {
-        let place = Place::File(self.directory.path().join("data/dipper.db"));
+        let server = std::env::var("DIPPER_DATABASE_URL").ok();
+        let (place, blob) = match &server {
+            Some(url) => {
+                (Place::Server(Server::new(url).expect("an address")), "decode(repeat('00', 48), 'hex')".to_owned())
+            }
+            None => (Place::File(self.directory.path().join("data/dipper.db")), "zeroblob(48)".to_owned()),
+        };
         let database = Database::open(&place).await.expect("opened");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros().to_string();
+        let (digest, hash) = ("0".repeat(128), "0".repeat(64));
         let run = async |text: &str, count: Option<u64>| {
-            let text = text.replace("{numbers}", NUMBERS).replace("{id}", ID).replace("{now}", &now);
-            let statement = Statement::assembled(text);
-            let statement = count.into_iter().fold(statement, |statement, count| statement.bind(count));
-            database.execute(statement).await.expect("filled");
+            let marks = [("{numbers}", NUMBERS), ("{id}", ID), ("{now}", &now), ("{blob}", &blob)];
+            let marks = marks.into_iter().chain([("{digest}", digest.as_str()), ("{hash}", hash.as_str())]);
+            let text = marks.fold(text.to_owned(), |text, (mark, meaning)| text.replace(mark, meaning));
+            let Some(count) = count else {
+                database.execute(Statement::assembled(text)).await.expect("filled");
+                return;
+            };
+            for first in (0..count).step_by(usize::try_from(AT_A_TIME).expect("small")) {
+                let statement = Statement::assembled(text.clone()).bind(first).bind(count.min(first + AT_A_TIME));
+                database.execute(statement).await.expect("filled");
+            }
         };
+        let (packages, orders) = (amount("BENCH_PACKAGES", PACKAGES), amount("BENCH_ORDERS", ORDERS));
         for text in [PACKAGE, VERSION, IDENTIFIER] {
-            run(text, Some(PACKAGES)).await;
+            run(text, Some(packages)).await;
         }
         for name in NAMES {
-            run(&NAME.replace("{name}", name), Some(PACKAGES)).await;
+            run(&NAME.replace("{name}", name), Some(packages)).await;
         }
-        run(ORDER, Some(ORDERS)).await;
+        run(ORDER, Some(orders)).await;
         for text in [STEP, DELIVERY, DELIVERED_FILE, EVENT] {
             run(text, None).await;
         }
         run(AUDIT, Some(AUDIT_ENTRIES)).await;
+        if server.is_some() {
+            run("ANALYZE", None).await;
+        }
         database.close().await;
     }
 

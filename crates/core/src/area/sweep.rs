@@ -159,7 +159,7 @@ impl AreaSweeper {
     async fn sweep_orphans(&self) -> Result<u64, AreaSweepError> {
         let installation = &self.installation;
         let mut count = 0;
-        for (contract_id, _) in contracts::list(&installation.database).await? {
+        for contract_id in contracts::ids(&installation.database).await? {
             let outgoing = installation.areas.root().join(&contract_id).join("outgoing");
             if !super::is_area_name(&contract_id) {
                 continue;

@@ -1,9 +1,11 @@
-//! Which packages are to be read again, and how much of that is done. All of it is read from two partial indexes, over the
-//! packages that are there to be read.
+//! Which packages are to be read again, and how much of that is done. Whose turn it is comes from partial indexes over the
+//! packages that are there to be read; how many there are, from the figures that the database keeps.
 
 use std::time::Duration;
 
-use crate::db::{Database, DatabaseError, Transaction, sql};
+use crate::db::oversight::rows_of_each;
+use crate::db::packages::any_of;
+use crate::db::{Database, DatabaseError, Statement, Transaction, package_figures, sql};
 use crate::time::Timestamp;
 
 /// A package that one process reads, and nobody else meanwhile.
@@ -118,13 +120,8 @@ pub async fn hasten(transaction: &mut Transaction, package_id: &str, since: Time
 
 /// How much was read since that time.
 pub async fn checked_since(database: &Database, since: Timestamp) -> Result<Amount, DatabaseError> {
-    let Some(row) = database.row(sql(CHECKED).bind(since)).await? else { return Ok(Amount::default()) };
-    Ok(Amount { packages: row.count("packages")?, bytes: row.count("bytes")? })
+    Ok(standing_in(database, None, since).await?.covered)
 }
-
-/// The statement of [`checked_since`].
-pub(crate) const CHECKED: &str = "SELECT COUNT(*) AS packages, CAST(COALESCE(SUM(stored_bytes), 0) AS BIGINT) AS bytes
-     FROM packages WHERE state NOT IN ('missing', 'deleted') AND checked > 0 AND checked >= $1";
 
 /// Where the checks stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -143,28 +140,48 @@ pub struct Standing {
     pub oldest: Option<Timestamp>,
 }
 
-/// The statement of [`standing`].
-pub(crate) const STANDING: &str = "SELECT COUNT(*) AS packages, CAST(COALESCE(SUM(stored_bytes), 0) AS BIGINT) AS bytes,
-         COUNT(CASE WHEN checked > 0 AND checked >= $1 THEN 1 END) AS covered,
-         CAST(COALESCE(SUM(CASE WHEN checked > 0 AND checked >= $1 THEN stored_bytes END), 0) AS BIGINT) AS covered_bytes,
-         COUNT(CASE WHEN checked = 0 THEN 1 END) AS never,
-         CAST(COALESCE(SUM(CASE WHEN checked = 0 THEN stored_bytes END), 0) AS BIGINT) AS never_bytes,
-         COUNT(CASE WHEN cold_files > 0 THEN 1 END) AS cold,
-         CAST(COALESCE(SUM(cold_files), 0) AS BIGINT) AS cold_files
-     FROM packages WHERE state NOT IN ('missing', 'deleted') AND checked >= 0";
-/// The statement of [`standing_of`], but for the contracts.
-pub(crate) const STANDING_OF: &str =
-    "SELECT COUNT(*) AS packages, CAST(COALESCE(SUM(stored_bytes), 0) AS BIGINT) AS bytes,
-         COUNT(CASE WHEN checked > 0 AND checked >= $1 THEN 1 END) AS covered,
-         CAST(COALESCE(SUM(CASE WHEN checked > 0 AND checked >= $1 THEN stored_bytes END), 0) AS BIGINT) AS covered_bytes,
-         COUNT(CASE WHEN checked = 0 THEN 1 END) AS never,
-         CAST(COALESCE(SUM(CASE WHEN checked = 0 THEN stored_bytes END), 0) AS BIGINT) AS never_bytes,
-         COUNT(CASE WHEN cold_files > 0 THEN 1 END) AS cold,
-         CAST(COALESCE(SUM(cold_files), 0) AS BIGINT) AS cold_files, MIN(check_since) AS oldest
-     FROM packages WHERE state NOT IN ('missing', 'deleted') AND contract_id = $2";
 /// The statement that finds the next turn.
 pub(crate) const OLDEST: &str =
     "SELECT MIN(check_since) AS oldest FROM packages WHERE state NOT IN ('missing', 'deleted')";
+/// The statement that finds the next turn in a contract. A test looks at its plan, as at those of the others.
+pub const OLDEST_OF: &str = "SELECT check_since AS oldest FROM packages
+     WHERE contract_id = $c AND state NOT IN ('missing', 'deleted') ORDER BY check_since LIMIT 1";
+
+/// What there is on some contracts, and what of it was checked on the day `from` or later; 0 is no day.
+pub fn whole_days(contract_ids: Option<&[&str]>, from: i64) -> Statement {
+    let mut values = Vec::new();
+    let chosen = contract_ids.map(|ids| any_of("contract_id", ids, &mut values)).unwrap_or_default();
+    let place = values.len() + 1;
+    let sum = |what: &str| format!("CAST(COALESCE(SUM({what}), 0) AS BIGINT)");
+    let text = format!(
+        "SELECT {} AS packages, {} AS bytes, {} AS covered, {} AS covered_bytes, {} AS never, {} AS never_bytes,
+             {} AS cold, {} AS cold_files
+         FROM packages_counted WHERE state NOT IN ('missing', 'deleted'){chosen}",
+        sum("packages"),
+        sum("bytes"),
+        sum(&format!("CASE WHEN day >= ${place} THEN packages END")),
+        sum(&format!("CASE WHEN day >= ${place} THEN bytes END")),
+        sum("CASE WHEN day = 0 THEN packages END"),
+        sum("CASE WHEN day = 0 THEN bytes END"),
+        sum("cold_packages"),
+        sum("cold_files"),
+    );
+    values.into_iter().fold(Statement::assembled(text), Statement::bind).bind(from)
+}
+
+/// What was checked on some contracts in a stretch of time that is no whole number of days.
+pub fn part_of_day(contract_ids: Option<&[&str]>, since: Timestamp, until: Timestamp) -> Statement {
+    let mut values = Vec::new();
+    // An expression, so that the index of times is read and no other.
+    let contract = "COALESCE(contract_id, '')";
+    let chosen = contract_ids.map(|ids| any_of(contract, ids, &mut values)).unwrap_or_default();
+    let (first, second) = (values.len() + 1, values.len() + 2);
+    let text = format!(
+        "SELECT COUNT(*) AS packages, CAST(COALESCE(SUM(stored_bytes), 0) AS BIGINT) AS bytes FROM packages
+         WHERE state NOT IN ('missing', 'deleted') AND checked >= ${first} AND checked < ${second}{chosen}"
+    );
+    values.into_iter().fold(Statement::assembled(text), Statement::bind).bind(since).bind(until)
+}
 
 /// Where the checks of some contracts stand; `since` is when the period begins that ends now.
 pub async fn standing_of(
@@ -172,27 +189,34 @@ pub async fn standing_of(
     contract_ids: &[&str],
     since: Timestamp,
 ) -> Result<Standing, DatabaseError> {
-    let mut all = Standing::default();
-    let add = |amount: &mut Amount, packages: u64, bytes: u64| {
-        amount.packages += packages;
-        amount.bytes = amount.bytes.saturating_add(bytes);
-    };
-    for contract_id in contract_ids {
-        let Some(row) = database.row(sql(STANDING_OF).bind(since).bind(*contract_id)).await? else { continue };
-        add(&mut all.all, row.count("packages")?, row.count("bytes")?);
-        add(&mut all.covered, row.count("covered")?, row.count("covered_bytes")?);
-        add(&mut all.never, row.count("never")?, row.count("never_bytes")?);
-        all.cold_packages += row.count("cold")?;
-        all.cold_files += row.count("cold_files")?;
-        all.oldest = [all.oldest, row.time_or_null("oldest")?].into_iter().flatten().min();
+    let mut standing = standing_in(database, Some(contract_ids), since).await?;
+    for row in rows_of_each(database, contract_ids, OLDEST_OF, &[]).await? {
+        standing.oldest = [standing.oldest, row.time_or_null("oldest")?].into_iter().flatten().min();
     }
-    Ok(all)
+    Ok(standing)
 }
 
 /// Where the checks stand; `since` is when the period begins that ends now.
 pub async fn standing(database: &Database, since: Timestamp) -> Result<Standing, DatabaseError> {
+    let mut standing = standing_in(database, None, since).await?;
+    if let Some(row) = database.row(sql(OLDEST)).await? {
+        standing.oldest = row.time_or_null("oldest")?;
+    }
+    Ok(standing)
+}
+
+/// All of it but whose turn is next. Whole days come from the figures that are kept, the rest of the first one from the
+/// packages themselves.
+async fn standing_in(
+    database: &Database,
+    contract_ids: Option<&[&str]>,
+    since: Timestamp,
+) -> Result<Standing, DatabaseError> {
+    let since = since.max(package_figures::begin(1));
+    let first = package_figures::day(since);
+    let from = if package_figures::begin(first) == since { first } else { first + 1 };
     let mut standing = Standing::default();
-    if let Some(row) = database.row(sql(STANDING).bind(since)).await? {
+    if let Some(row) = database.row(whole_days(contract_ids, from)).await? {
         let amount = |packages: &str, bytes: &str| {
             Ok::<_, DatabaseError>(Amount { packages: row.count(packages)?, bytes: row.count(bytes)? })
         };
@@ -202,8 +226,11 @@ pub async fn standing(database: &Database, since: Timestamp) -> Result<Standing,
         standing.cold_packages = row.count("cold")?;
         standing.cold_files = row.count("cold_files")?;
     }
-    if let Some(row) = database.row(sql(OLDEST)).await? {
-        standing.oldest = row.time_or_null("oldest")?;
+    if from > first
+        && let Some(row) = database.row(part_of_day(contract_ids, since, package_figures::begin(from))).await?
+    {
+        standing.covered.packages += row.count("packages")?;
+        standing.covered.bytes = standing.covered.bytes.saturating_add(row.count("bytes")?);
     }
     Ok(standing)
 }

@@ -2,7 +2,7 @@
 
 use crate::caller::{Grants, Role};
 use crate::db::packages::{IDS_AT_A_TIME, any_of};
-use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
+use crate::db::{Database, DatabaseError, Row, Statement, Transaction, package_figures, sql};
 use crate::time::Timestamp;
 
 /// A client as the catalogue knows it.
@@ -31,16 +31,12 @@ pub async fn exists(database: &Database, id: &str) -> Result<bool, DatabaseError
 
 /// Every contract with the number of its packages, sorted.
 pub async fn list(database: &Database) -> Result<Vec<(String, u64)>, DatabaseError> {
-    let query = "SELECT id, (SELECT COUNT(*) FROM packages WHERE contract_id = contracts.id) AS packages
-                 FROM contracts ORDER BY id";
-    let rows = database.rows(sql(query)).await?;
-    rows.iter().map(|row| Ok((row.text("id")?, row.count("packages")?))).collect()
-}
-
-/// How many packages belong to a contract.
-pub async fn package_count(database: &Database, id: &str) -> Result<u64, DatabaseError> {
-    let query = sql("SELECT COUNT(*) AS n FROM packages WHERE contract_id = $1").bind(id);
-    database.row(query).await?.map_or(Ok(0), |row| row.count("n"))
+    let packages = package_figures::by_contract(database).await?;
+    let counted = |id: String| {
+        let count = packages.get(&id).copied().unwrap_or_default();
+        (id, count)
+    };
+    Ok(ids(database).await?.into_iter().map(counted).collect())
 }
 
 /// Locks a contract, so that nobody else changes its area until the transaction ends; `false` when there is none.

@@ -1,11 +1,11 @@
-//! How much there is of what, for the metrics. Every count and every oldest entry is read from an index alone.
+//! How much there is of what, for the metrics. Every count and every oldest entry is read from an index alone, or from figures
+//! that are kept.
 
 use std::collections::BTreeMap;
 
 use crate::db::checks::{self, Standing};
-use crate::db::packages::PackageState;
 use crate::db::steps::StepKind;
-use crate::db::{Database, DatabaseError, sql};
+use crate::db::{Database, DatabaseError, package_figures, sql};
 use crate::time::Timestamp;
 
 /// The states of steps that are not done.
@@ -35,9 +35,10 @@ const STEPS: &str =
     "SELECT kind, state, CASE WHEN rank <= 33 THEN 'low' WHEN rank <= 66 THEN 'normal' ELSE 'high' END AS priority,
          COUNT(*) AS n, MIN(created) AS oldest
      FROM steps WHERE state IN ('ready', 'waiting', 'leased', 'dead') GROUP BY 1, 2, 3";
-/// The packages by state, with those that were never verified, and the oldest verification.
-const PACKAGES: &str = "SELECT state, COUNT(*) AS n, COUNT(*) - COUNT(verified) AS never, MIN(verified) AS oldest
-     FROM packages GROUP BY state";
+/// The packages that were never verified.
+const NEVER: &str = "SELECT COUNT(*) AS n FROM packages WHERE state = 'preserved' AND verified IS NULL";
+/// The oldest verification.
+const OLDEST: &str = "SELECT MIN(verified) AS oldest FROM packages WHERE state = 'preserved' AND verified IS NOT NULL";
 /// The pending notices.
 const NOTICES: &str = "SELECT COUNT(*) AS n, MIN(created) AS oldest FROM notices WHERE state = 'pending'";
 
@@ -55,13 +56,12 @@ pub(crate) async fn read(database: &Database, checked_since: Timestamp) -> Resul
         let priority = PRIORITIES.into_iter().find(|known| *known == priority).unwrap_or_default();
         found.steps.insert((kind.name(), state, priority), (row.count("n")?, row.time("oldest")?));
     }
-    for row in database.rows(sql(PACKAGES)).await? {
-        let state: PackageState = row.parse("state")?;
-        found.packages.insert(state.name(), row.count("n")?);
-        if state == PackageState::Preserved {
-            found.never_verified = row.count("never")?;
-            found.oldest_verification = row.time_or_null("oldest")?;
-        }
+    found.packages = package_figures::by_state(database, None).await?;
+    if let Some(row) = database.row(sql(NEVER)).await? {
+        found.never_verified = row.count("n")?;
+    }
+    if let Some(row) = database.row(sql(OLDEST)).await? {
+        found.oldest_verification = row.time_or_null("oldest")?;
     }
     if let Some(row) = database.row(sql(NOTICES)).await? {
         found.notices_pending = row.count("n")?;
@@ -83,16 +83,7 @@ mod tests {
     async fn everything_is_read_from_an_index_alone() {
         let directory = tempfile::tempdir().expect("a directory");
         let database = Database::open(&Place::File(directory.path().join("dipper.db"))).await.expect("opened");
-        for query in [
-            STEPS,
-            PACKAGES,
-            NOTICES,
-            SUBMISSIONS,
-            checks::STANDING,
-            checks::STANDING_OF,
-            checks::SLOTS,
-            checks::CHECKED,
-        ] {
+        for query in [STEPS, NEVER, OLDEST, NOTICES, SUBMISSIONS, checks::SLOTS, checks::OLDEST] {
             let plan =
                 database.rows(Statement::assembled(format!("EXPLAIN QUERY PLAN {query}"))).await.expect("a plan");
             let plan: Vec<String> = plan.iter().map(|row| row.text("detail").expect("text")).collect();

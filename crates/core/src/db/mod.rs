@@ -17,6 +17,9 @@
 //! ingests, deliveries, restores, recalls, area files, submissions, deposits, gateways, webhooks, notices, mails,
 //! tallies, audit heads
 //!
+//! The figures of packages (`package_figures.rs`) have no place in it: a transaction adds rows to them and locks none, and
+//! whoever adds them up holds nothing else.
+//!
 //! Tallies and entries of the audit log are written by [`Transaction::commit`], after everything else, so that nobody who
 //! wants to append to a chain holds it while he waits for another lock.
 //!
@@ -49,6 +52,7 @@ pub mod mails;
 pub mod notices;
 pub mod orders;
 pub mod oversight;
+pub mod package_figures;
 pub mod package_names;
 pub mod package_search;
 pub mod packages;

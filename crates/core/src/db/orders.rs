@@ -144,6 +144,9 @@ pub struct OrderFilter {
     pub limit: u32,
 }
 
+/// So many lists are read with one statement.
+const LISTS_AT_A_TIME: usize = 100;
+
 const COLUMNS: &str = "id, kind, dialect, contract_id, client_id, client_stored, package_id, object_id, version, size_bytes, \
                        state, priority, rank, created, updated, delivered, failure_code, failure_message, \
                        channel, view, area_name, named_version, excerpt";
@@ -287,28 +290,46 @@ pub async fn list(
     contract_ids: &[&str],
     filter: &OrderFilter,
 ) -> Result<Vec<Order>, DatabaseError> {
-    let mut text = format!("SELECT {COLUMNS} FROM orders WHERE 1 = 1");
-    let mut values: Vec<&str> = Vec::new();
-    text.push_str(&any_of("contract_id", contract_ids, &mut values));
-    let equal =
-        [("contract_id", &filter.contract_id), ("package_id", &filter.package_id), ("dialect", &filter.dialect)];
-    text.push_str(&any_of("kind", &[filter.kind.name()], &mut values));
-    for (column, wanted) in equal {
-        if let Some(wanted) = wanted {
-            text.push_str(&any_of(column, &[wanted.as_str()], &mut values));
+    let wanted = |id: &&&str| filter.contract_id.as_deref().is_none_or(|wanted| wanted == **id);
+    let contract_ids: Vec<&str> = contract_ids.iter().filter(wanted).copied().collect();
+    let states = filter.states.as_ref().map(|states| states.iter().map(|state| Some(state.name())).collect());
+    let states: Vec<Option<&str>> = states.unwrap_or_else(|| vec![None]);
+    let each: Vec<(&str, Option<&str>)> =
+        contract_ids.iter().flat_map(|id| states.iter().map(move |state| (*id, *state))).collect();
+    let mut found: Vec<Order> = Vec::new();
+    for some in each.chunks(LISTS_AT_A_TIME) {
+        for row in &database.rows(listing(some, filter)).await? {
+            found.push(order(row)?);
         }
     }
-    if let Some(states) = &filter.states {
-        let names: Vec<&str> = states.iter().map(|state| state.name()).collect();
-        text.push_str(&any_of("state", &names, &mut values));
+    found.sort_by(|one, other| other.id.cmp(&one.id));
+    found.truncate(filter.limit as usize);
+    Ok(found)
+}
+
+/// The first orders of each of some contracts, in a state where one is named, each list read in the order of its index. A
+/// test looks at its plan.
+pub fn listing(lists: &[(&str, Option<&str>)], filter: &OrderFilter) -> Statement {
+    let (mut parts, mut values) = (Vec::with_capacity(lists.len()), Vec::new());
+    for (number, (contract_id, state)) in lists.iter().enumerate() {
+        let mut text = format!("SELECT {COLUMNS} FROM orders WHERE 1 = 1");
+        let equal = [
+            ("contract_id", Some(*contract_id)),
+            ("kind", Some(filter.kind.name())),
+            ("state", *state),
+            ("package_id", filter.package_id.as_deref()),
+            ("dialect", filter.dialect.as_deref()),
+        ];
+        let equal = equal.into_iter().filter_map(|(column, wanted)| Some((format!("{column} ="), wanted?)));
+        let before = filter.before.as_deref().map(|before| ("id <".to_owned(), before));
+        for (condition, wanted) in equal.chain(before) {
+            values.push(wanted);
+            text.push_str(&format!(" AND {condition} ${}", values.len()));
+        }
+        parts.push(format!("SELECT * FROM ({text} ORDER BY id DESC LIMIT {}) AS l{number}", filter.limit));
     }
-    if let Some(before) = &filter.before {
-        values.push(before);
-        text.push_str(&format!(" AND id < ${}", values.len()));
-    }
-    text.push_str(&format!(" ORDER BY id DESC LIMIT {}", filter.limit));
-    let statement = values.into_iter().fold(Statement::assembled(text), Statement::bind);
-    database.rows(statement).await?.iter().map(order).collect()
+    let text = format!("{} ORDER BY id DESC LIMIT {}", parts.join(" UNION ALL "), filter.limit);
+    values.into_iter().fold(Statement::assembled(text), Statement::bind)
 }
 
 /// The columns of an order, where they are read together with those of other tables.

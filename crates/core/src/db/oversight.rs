@@ -1,7 +1,7 @@
 //! What an operator looks at: the steps that are open and the orders that ended badly, on some contracts. Each list is read
 //! from an index in the order in which it is wanted, contract by contract, so that it costs by what it shows.
 
-use crate::db::packages::{PackageState, any_of};
+use crate::db::packages::any_of;
 use crate::db::steps::{StepKind, WaitsFor};
 use crate::db::{Database, DatabaseError, Row, Statement, Value};
 use crate::named::named;
@@ -185,7 +185,7 @@ fn each(contract_ids: &[&str], text: &str, values: &[Value]) -> Statement {
     contract_ids.iter().fold(statement, |statement, id| statement.bind(*id))
 }
 
-async fn rows_of_each(
+pub(super) async fn rows_of_each(
     database: &Database,
     contract_ids: &[&str],
     text: &str,
@@ -399,29 +399,21 @@ pub async fn abandoned(
     contract_ids: &[&str],
     since: Timestamp,
 ) -> Result<CountSince, DatabaseError> {
+    added_up(database.rows(given_up(contract_ids, since)).await?)
+}
+
+/// The statement of [`abandoned`].
+pub fn given_up(contract_ids: &[&str], since: Timestamp) -> Statement {
     let mut values = Vec::with_capacity(contract_ids.len());
-    let chosen = any_of("o.contract_id", contract_ids, &mut values);
+    // An expression, so that nobody begins with all orders of the contracts.
+    let chosen = any_of("COALESCE(o.contract_id, '')", contract_ids, &mut values);
     let place = values.len() + 1;
     let text = format!(
         "SELECT COUNT(*) AS n, MIN(finished) AS first FROM (
              SELECT n.finished FROM notices n JOIN orders o ON o.id = n.order_id
              WHERE n.state = 'abandoned' AND n.finished >= ${place}{chosen} LIMIT {ABANDONED}) AS given_up"
     );
-    let statement = values.into_iter().fold(Statement::assembled(text), Statement::bind).bind(since);
-    added_up(database.rows(statement).await?)
-}
-
-/// How many packages of a contract are in a state.
-pub const IN_STATE: &str = "SELECT COUNT(*) AS n FROM packages WHERE contract_id = $c AND state = $1";
-
-/// How many packages are in a state.
-pub async fn packages_in(
-    database: &Database,
-    contract_ids: &[&str],
-    state: PackageState,
-) -> Result<u64, DatabaseError> {
-    let rows = rows_of_each(database, contract_ids, IN_STATE, &[state.name().into()]).await?;
-    rows.iter().map(|row| row.count("n")).sum()
+    values.into_iter().fold(Statement::assembled(text), Statement::bind).bind(since)
 }
 
 /// The deliveries of a contract that are kept, those first that are kept the shortest.

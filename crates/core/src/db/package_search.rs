@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 const FEW: usize = 2000;
 /// So many packages are looked at in one go, and so many for one page.
 const STRETCH: u32 = 500;
-const LOOKED_AT: usize = 20_000;
+const LOOKED_AT: u32 = 20_000;
 /// So many contracts are asked for in one statement.
 const CONTRACTS_AT_A_TIME: usize = 50;
 /// Stands behind every name that begins with what is before it.
@@ -190,10 +190,10 @@ async fn few(
     let by_range = search.order == PackageOrder::Name && (search.from.is_some() || search.until.is_some());
     let mut found = None;
     if !search.text.is_empty() {
-        found = up_to_few(database, contract_ids, |some| naming(some, search)).await?;
+        found = up_to_few(database, contract_ids, |some, part| naming(some, search, part)).await?;
     }
     if found.is_none() && by_range {
-        found = up_to_few(database, contract_ids, |some| dated(some, search)).await?;
+        found = up_to_few(database, contract_ids, |some, part| dated(some, search, part)).await?;
     }
     Ok(found)
 }
@@ -202,11 +202,17 @@ async fn few(
 async fn up_to_few(
     database: &Database,
     contract_ids: &[&str],
-    statement: impl Fn(&[&str]) -> Statement,
+    statement: impl Fn(&[&str], &str) -> Statement,
 ) -> Result<Option<BTreeSet<String>>, DatabaseError> {
     let (mut found, mut rows) = (BTreeSet::new(), 0);
+    // Whether there are too many of one contract is asked first, so that they need not be read to be counted.
     for some in contract_ids.chunks(CONTRACTS_AT_A_TIME) {
-        let page = database.rows(statement(some)).await?;
+        if !database.rows(statement(some, &format!("LIMIT 1 OFFSET {FEW}"))).await?.is_empty() {
+            return Ok(None);
+        }
+    }
+    for some in contract_ids.chunks(CONTRACTS_AT_A_TIME) {
+        let page = database.rows(statement(some, &format!("LIMIT {}", FEW + 1))).await?;
         rows += page.len();
         if rows > FEW {
             return Ok(None);
@@ -226,48 +232,57 @@ async fn walk(
     after: &mut Option<PackageCursor>,
     limit: usize,
 ) -> Result<(Vec<Place>, Option<PackageCursor>), DatabaseError> {
-    let is_sieved = !search.text.is_empty()
-        || (search.order == PackageOrder::Name && (search.from.is_some() || search.until.is_some()));
-    let stretch = if is_sieved { STRETCH } else { u32::try_from(limit).unwrap_or(STRETCH).saturating_add(1) };
+    let page = u32::try_from(limit).unwrap_or(STRETCH).saturating_add(1);
+    if !is_sieved(search) {
+        let mut found = stretch_of(database, contract_ids, |some| walking(some, search, after.as_ref(), page)).await?;
+        sort(&mut found, search.order);
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|last| last.cursor(search.order));
+        return Ok((found, next));
+    }
     let mut found: Vec<Place> = Vec::new();
     let mut looked_at = 0;
     loop {
-        let places = stretch_of(database, contract_ids, search, after.as_ref(), stretch).await?;
-        let is_last = places.len() < stretch as usize;
-        looked_at += places.len();
-        *after = places.last().map(|last| last.cursor(search.order)).or(after.take());
-        found.extend(if is_sieved { sieved(database, search, places).await? } else { places });
+        // The nearest of the places at which the stretches of the contracts end: before it, nothing is left out.
+        let mut ends = stretch_of(database, contract_ids, |some| ending(some, search, after.as_ref())).await?;
+        sort(&mut ends, search.order);
+        let end = ends.first().map(|end| end.cursor(search.order));
+        let between = |some: &[&str]| sieving(some, search, after.as_ref(), end.as_ref(), page);
+        let mut places = stretch_of(database, contract_ids, between).await?;
+        sort(&mut places, search.order);
+        found.extend(places);
         if found.len() > limit {
             found.truncate(limit);
             let next = found.last().map(|last| last.cursor(search.order));
             return Ok((found, next));
         }
-        if is_last {
-            return Ok((found, None));
-        }
+        let Some(end) = end else { return Ok((found, None)) };
+        looked_at += STRETCH;
+        *after = Some(end);
         if looked_at >= LOOKED_AT {
             return Ok((found, after.take()));
         }
     }
 }
 
-/// The next packages of the list of all contracts together.
+/// Whether some of what is walked over is not looked for.
+fn is_sieved(search: &PackageSearch) -> bool {
+    !search.text.is_empty() || (search.order == PackageOrder::Name && (search.from.is_some() || search.until.is_some()))
+}
+
+/// The places that a statement gives for some contracts at a time.
 async fn stretch_of(
     database: &Database,
     contract_ids: &[&str],
-    search: &PackageSearch,
-    after: Option<&PackageCursor>,
-    limit: u32,
+    statement: impl Fn(&[&str]) -> Statement,
 ) -> Result<Vec<Place>, DatabaseError> {
     let mut places = Vec::new();
     for some in contract_ids.chunks(CONTRACTS_AT_A_TIME) {
-        let rows = database.rows(walking(some, search, after, limit)).await?;
-        for row in &rows {
+        for row in &database.rows(statement(some)).await? {
             places.push(Place::of(row)?);
         }
     }
-    sort(&mut places, search.order);
-    places.truncate(limit as usize);
     Ok(places)
 }
 
@@ -366,12 +381,74 @@ impl Writing {
     }
 
     fn dates(&mut self, from: Option<Timestamp>, until: Option<Timestamp>) {
+        self.dates_of("created", from, until);
+    }
+
+    fn dates_of(&mut self, created: &str, from: Option<Timestamp>, until: Option<Timestamp>) {
         if let Some(from) = from {
-            self.bind(" AND created >= $n", from);
+            self.bind(&format!(" AND {created} >= $n"), from);
         }
         if let Some(until) = until {
-            self.bind(" AND created < $n", until);
+            self.bind(&format!(" AND {created} < $n"), until);
         }
+    }
+
+    /// The packages of a contract behind a place, and up to another.
+    fn stretch(
+        &mut self,
+        contract_id: &str,
+        search: &PackageSearch,
+        after: Option<&PackageCursor>,
+        end: Option<&PackageCursor>,
+    ) {
+        self.bind("SELECT id, object_id, created FROM packages WHERE contract_id = $n", contract_id);
+        if let Some(state) = search.state {
+            self.bind(" AND state = $n", state.name());
+        }
+        // The first column of a place is told twice: the planner takes one bound of an index for itself.
+        match search.order {
+            PackageOrder::Newest => {
+                let behind = match after {
+                    Some(PackageCursor::Newest { created, .. }) => Some(Timestamp(created.0.saturating_add(1))),
+                    _ => None,
+                };
+                let from = match end {
+                    Some(PackageCursor::Newest { created, .. }) => Some(*created),
+                    _ => None,
+                };
+                self.dates(search.from.into_iter().chain(from).max(), search.until.into_iter().chain(behind).min());
+            }
+            // Within a contract no two packages have the same name.
+            PackageOrder::Name => {
+                if let Some(PackageCursor::Name { object_id, .. }) = after {
+                    self.bind(" AND object_id >= $n", object_id);
+                }
+                if let Some(PackageCursor::Name { object_id, .. }) = end {
+                    self.bind(" AND object_id <= $n", object_id);
+                }
+            }
+        }
+        let (behind, up_to) = if search.order == PackageOrder::Newest { ("<", ">=") } else { (">", "<=") };
+        for (place, sign) in [(after, behind), (end, up_to)] {
+            match place {
+                Some(PackageCursor::Newest { created, id }) => {
+                    self.bind(&format!(" AND (created, id) {sign} ($n"), *created);
+                    self.bind(", $n)", id);
+                }
+                Some(PackageCursor::Name { object_id, id }) => {
+                    self.bind(&format!(" AND (object_id, id) {sign} ($n"), object_id);
+                    self.bind(", $n)", id);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn order(&mut self, order: PackageOrder) {
+        self.add(match order {
+            PackageOrder::Newest => " ORDER BY created DESC, id DESC",
+            PackageOrder::Name => " ORDER BY object_id",
+        });
     }
 
     fn statement(self) -> Statement {
@@ -379,56 +456,65 @@ impl Writing {
     }
 }
 
-/// The packages of some contracts that have a name, until they are too many. A test looks at its plan.
-pub fn naming(contract_ids: &[&str], search: &PackageSearch) -> Statement {
+/// The packages of some contracts that have a name, such a part of those of each. A test looks at its plan.
+pub fn naming(contract_ids: &[&str], search: &PackageSearch, part: &str) -> Statement {
     Writing::for_each(contract_ids, |writing, contract_id| {
         writing.bind("SELECT package_id AS id FROM package_names WHERE contract_id = $n", contract_id);
         writing.name_range(search);
-        writing.add(&format!(" LIMIT {}", FEW + 1));
+        writing.add(&format!(" {part}"));
     })
 }
 
-/// The packages of some contracts that were made in a time, until they are too many. A test looks at its plan.
-pub fn dated(contract_ids: &[&str], search: &PackageSearch) -> Statement {
+/// The packages of some contracts that were made in a time, such a part of those of each. A test looks at its plan.
+pub fn dated(contract_ids: &[&str], search: &PackageSearch, part: &str) -> Statement {
     Writing::for_each(contract_ids, |writing, contract_id| {
         writing.bind("SELECT id FROM packages WHERE contract_id = $n", contract_id);
         writing.dates(search.from, search.until);
-        writing.add(&format!(" LIMIT {}", FEW + 1));
+        writing.add(&format!(" {part}"));
     })
 }
 
 /// The next packages of some contracts behind a place, as many of each as are wanted of all. A test looks at its plan.
 pub fn walking(contract_ids: &[&str], search: &PackageSearch, after: Option<&PackageCursor>, limit: u32) -> Statement {
     Writing::for_each(contract_ids, |writing, contract_id| {
-        writing.bind("SELECT id, object_id, created FROM packages WHERE contract_id = $n", contract_id);
-        if let Some(state) = search.state {
-            writing.bind(" AND state = $n", state.name());
+        writing.stretch(contract_id, search, after, None);
+        writing.order(search.order);
+        writing.add(&format!(" LIMIT {limit}"));
+    })
+}
+
+/// The last package of a stretch of each of some contracts behind a place, where there is so much behind it. A test looks at
+/// its plan.
+pub fn ending(contract_ids: &[&str], search: &PackageSearch, after: Option<&PackageCursor>) -> Statement {
+    Writing::for_each(contract_ids, |writing, contract_id| {
+        writing.stretch(contract_id, search, after, None);
+        writing.order(search.order);
+        writing.add(&format!(" LIMIT 1 OFFSET {}", STRETCH - 1));
+    })
+}
+
+/// Those packages of some contracts between two places that have the name, and were made in the time, that is looked for. A
+/// test looks at its plan.
+pub fn sieving(
+    contract_ids: &[&str],
+    search: &PackageSearch,
+    after: Option<&PackageCursor>,
+    end: Option<&PackageCursor>,
+    limit: u32,
+) -> Statement {
+    Writing::for_each(contract_ids, |writing, contract_id| {
+        writing.stretch(contract_id, search, after, end);
+        if search.order == PackageOrder::Name {
+            // An expression, so that the index of names is read and not that of times.
+            writing.dates_of("created + 0", search.from, search.until);
         }
-        match search.order {
-            PackageOrder::Newest => {
-                // The time of the place is told twice: the planner takes one bound of an index for itself.
-                let behind = match after {
-                    Some(PackageCursor::Newest { created, .. }) => Some(Timestamp(created.0.saturating_add(1))),
-                    _ => None,
-                };
-                let until = search.until.into_iter().chain(behind).min();
-                writing.dates(search.from, until);
-                if let Some(PackageCursor::Newest { created, id }) = after {
-                    writing.bind(" AND (created, id) < ($n", *created);
-                    writing.bind(", $n)", id);
-                }
-                writing.add(" ORDER BY created DESC, id DESC");
-            }
-            // Within a contract no two packages have the same name.
-            PackageOrder::Name => {
-                if let Some(PackageCursor::Name { object_id, id }) = after {
-                    writing.bind(" AND object_id >= $n", object_id);
-                    writing.bind(" AND (object_id, id) > ($n", object_id);
-                    writing.bind(", $n)", id);
-                }
-                writing.add(" ORDER BY object_id");
-            }
+        if !search.text.is_empty() {
+            // A value, not a condition: the planner is not to begin with all packages of that name.
+            writing.add(" AND COALESCE((SELECT 1 FROM package_names WHERE package_id = packages.id");
+            writing.name_range(search);
+            writing.add(" LIMIT 1), 0) = 1");
         }
+        writing.order(search.order);
         writing.add(&format!(" LIMIT {limit}"));
     })
 }
@@ -457,12 +543,7 @@ pub fn among(ids: &[&str], search: &PackageSearch) -> Statement {
     if let Some(state) = search.state {
         writing.bind(" AND COALESCE(state, '') = $n", state.name());
     }
-    if let Some(from) = search.from {
-        writing.bind(" AND created + 0 >= $n", from);
-    }
-    if let Some(until) = search.until {
-        writing.bind(" AND created + 0 < $n", until);
-    }
+    writing.dates_of("created + 0", search.from, search.until);
     writing.statement()
 }
 

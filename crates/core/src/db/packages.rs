@@ -226,12 +226,6 @@ pub async fn find(database: &Database, contract_id: &str, object_id: &str) -> Re
     database.row(query).await?.as_ref().map(package).transpose()
 }
 
-/// How many packages are in a state.
-pub async fn count_in(database: &Database, state: PackageState) -> Result<u64, DatabaseError> {
-    let query = sql("SELECT COUNT(*) AS n FROM packages WHERE state = $1").bind(state.name());
-    database.row(query).await?.map_or(Ok(0), |row| row.count("n"))
-}
-
 /// A package inside a transaction, locked, so that what is decided on it still holds at the commit.
 pub async fn get_locked(transaction: &mut Transaction, id: &str) -> Result<Option<Package>, DatabaseError> {
     let query = Statement::assembled(format!("SELECT {COLUMNS} FROM packages WHERE id = $1")).bind(id);

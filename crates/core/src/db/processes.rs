@@ -1,6 +1,6 @@
 //! The processes of an installation: each tells from time to time that it is there, and takes its row away when it stops.
 
-use crate::db::{Database, DatabaseError, Transaction, sql, tallies};
+use crate::db::{Database, DatabaseError, Transaction, package_figures, sql, tallies};
 use crate::named::named;
 use crate::time::Timestamp;
 
@@ -60,10 +60,11 @@ async fn forget(transaction: &mut Transaction, forgotten: Timestamp) -> Result<(
     transaction.execute(sql(delete).bind(forgotten).skipping_locked()).await.map(|_| ())
 }
 
-/// Clears away what is too old to be asked for: hours of the tallies.
+/// Clears away what nobody asks for any more: old hours of the tallies, and figures of nothing.
 pub async fn tidy(database: &Database, now: Timestamp) -> Result<(), DatabaseError> {
     let mut transaction = database.begin().await?;
     tallies::sweep(&mut transaction, now).await?;
+    package_figures::sweep(&mut transaction).await?;
     transaction.commit().await
 }
 

@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 20] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 21] = [
     (
         1,
         "catalogue",
@@ -129,6 +129,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 20] = [
         "deletion requests",
         include_str!("../../migrations/sqlite/0020_deletion_requests.sql"),
         include_str!("../../migrations/postgres/0020_deletion_requests.sql"),
+    ),
+    (
+        21,
+        "package figures",
+        include_str!("../../migrations/sqlite/0021_package_figures.sql"),
+        include_str!("../../migrations/postgres/0021_package_figures.sql"),
     ),
 ];
 

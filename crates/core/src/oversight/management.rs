@@ -17,7 +17,7 @@ use crate::db::deletions::DeletionFilter;
 use crate::db::mails::Correspondence;
 use crate::db::notices::{Attempt, Notice};
 use crate::db::webhooks::{self, Webhook};
-use crate::db::{DatabaseError, gateways};
+use crate::db::{DatabaseError, gateways, package_figures};
 use crate::deletion::{DeletionError, DeletionSummary, decision};
 use crate::secret::Secret;
 
@@ -62,6 +62,7 @@ impl Oversight {
     /// The contracts that the caller operates.
     pub async fn contracts(&self, caller: &Caller) -> Result<Vec<ContractView>> {
         let administration = self.administration(caller);
+        let packages = package_figures::by_contract(&self.installation.database).await?;
         let mut views = Vec::new();
         for id in caller.grants.contracts(Role::Operator) {
             if !contracts::exists(&self.installation.database, id).await? {
@@ -69,7 +70,7 @@ impl Oversight {
             }
             views.push(ContractView {
                 id: id.to_owned(),
-                packages: contracts::package_count(&self.installation.database, id).await?,
+                packages: packages.get(id).copied().unwrap_or_default(),
                 quota_bytes: administration.contract_quota(id).await?,
                 used_bytes: administration.area_used_bytes(id).await?,
                 correspondence: administration.contract_correspondence(id).await?,

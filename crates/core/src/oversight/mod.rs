@@ -21,7 +21,7 @@ use crate::db::packages::{self, PackageState};
 use crate::db::processes::{self, Process};
 use crate::db::recalls::{self, RecallUnderWay};
 use crate::db::tallies::{self, Tally, Unit};
-use crate::db::{DatabaseError, orders};
+use crate::db::{DatabaseError, orders, package_figures};
 use crate::deletion::Agent;
 use crate::installation::Installation;
 use crate::order::{OrderKind, OrderState};
@@ -199,6 +199,7 @@ impl Oversight {
             (Some(period), Some(next)) => Some(now.since(next.plus(period))),
             _ => None,
         };
+        let states = package_figures::by_state(database, Some(contract_ids)).await?;
         Ok(Facts {
             now: Some(now),
             silence: settings.lease,
@@ -212,7 +213,7 @@ impl Oversight {
             processes: processes::list(database).await?,
             failed: look::dead(database, contract_ids, now.minus(TOLD)).await?,
             fixity_late: late,
-            damaged: look::packages_in(database, contract_ids, PackageState::Damaged).await?,
+            damaged: states.get(PackageState::Damaged.name()).copied().unwrap_or_default(),
             abandoned: look::abandoned(database, contract_ids, now.minus(TOLD)).await?,
         })
     }
@@ -233,12 +234,14 @@ impl Oversight {
         let Installation { database, settings, clock, .. } = self.installation.as_ref();
         let (now, period) = (clock.now(), settings.fixity.period);
         let since = now.minus(period.unwrap_or(crate::scrub::plan::DAY * 90));
+        let states = package_figures::by_state(database, Some(&contract_ids)).await?;
+        let in_state = |state: PackageState| states.get(state.name()).copied().unwrap_or_default();
         Ok(FixityView {
             now,
             period,
             standing: checks::standing_of(database, &contract_ids, since).await?,
-            damaged: look::packages_in(database, &contract_ids, PackageState::Damaged).await?,
-            missing: look::packages_in(database, &contract_ids, PackageState::Missing).await?,
+            damaged: in_state(PackageState::Damaged),
+            missing: in_state(PackageState::Missing),
             days: self.tallied(&contract_ids, Unit::Day, days).await?,
         })
     }

@@ -19,8 +19,8 @@ use tracing::{debug, warn};
 
 use crate::audit::AuditFile;
 use crate::db::checks::{self, Amount, Claimed, Standing};
-use crate::db::packages::{self, PackageState};
-use crate::db::{Database, DatabaseError};
+use crate::db::packages::PackageState;
+use crate::db::{Database, DatabaseError, package_figures};
 use crate::fixity::{self, Check};
 use crate::ids;
 use crate::installation::Installation;
@@ -261,7 +261,8 @@ pub async fn coverage(installation: &Installation) -> Result<Coverage, DatabaseE
         None => 0,
     };
     let today = checks::checked_since(database, plan::day_of(now)).await?;
-    let damaged = packages::count_in(database, PackageState::Damaged).await?;
+    let states = package_figures::by_state(database, None).await?;
+    let damaged = states.get(PackageState::Damaged.name()).copied().unwrap_or_default();
     Ok(Coverage { period, standing, slice_bytes, today, damaged, now })
 }
 

@@ -8,13 +8,14 @@ use dipper_core::audit::premis::Premis;
 use dipper_core::audit::verify::{ChainFault, ChainReport, verify};
 use dipper_core::audit::{self, AuditEntry, AuditFile, AuditKind, Chained};
 use dipper_core::caller::{Caller, Role};
-use dipper_core::db::audit::{AuditCursor, AuditFilter, list, listing};
+use dipper_core::db::audit::{AuditCursor, AuditFilter, list, listing, listing_each};
 use dipper_core::db::{Statement, sql};
 use dipper_core::intake::{AuditQuery, IntakeError};
 use dipper_core::verify::VerifyCommand;
 
 use super::ENGINE;
 use super::bench::{Bench, CLIENT, CONTRACT};
+use super::search;
 use crate::Engine;
 
 /// An entry with a list of two files.
@@ -352,12 +353,19 @@ async fn every_list_is_read_from_an_index() {
     let table = [
         (AuditFilter::default(), "audit_by_time"),
         (AuditFilter { contract_ids: one.clone(), ..AuditFilter::default() }, "audit_by_contract"),
+        (
+            AuditFilter { contract_ids: one.clone(), kind: Some(AuditKind::Repair), ..AuditFilter::default() },
+            "audit_by_kind",
+        ),
+        (AuditFilter { contract_ids: one.clone(), success: Some(false), ..AuditFilter::default() }, "audit_failures"),
         (AuditFilter { package_id: package_id.clone(), ..AuditFilter::default() }, "audit_by_package"),
         (AuditFilter { package_id, contract_ids: one, ..AuditFilter::default() }, "audit_by_package"),
     ];
     let after = AuditCursor { at: bench.clock.now(), contract_id: "a".to_owned(), number: 1 };
     for (filter, index) in table {
-        for after in [None, Some(&after)] {
+        // Behind a place, either index of the contract leads there.
+        let places = if filter.kind.is_some() { vec![None] } else { vec![None, Some(&after)] };
+        for after in places {
             let statement = listing(&filter, after, 10);
             let plan = Statement::assembled(format!("EXPLAIN QUERY PLAN {}", statement.text()));
             let plan = bench.installation.database.rows(plan).await.unwrap();
@@ -368,6 +376,10 @@ async fn every_list_is_read_from_an_index() {
             );
         }
     }
+    let several = AuditFilter { contract_ids: Some(vec!["a".to_owned(), "b".to_owned()]), ..AuditFilter::default() };
+    let statement = listing_each(&several, &["a".to_owned(), "b".to_owned()], Some(&after), 10);
+    let plan = search::plan(&bench, &statement).await;
+    assert!(!plan.contains("SCAN audit") && plan.matches("audit_by_contract").count() == 2, "{plan}");
 }
 
 #[tokio::test]

@@ -54,6 +54,7 @@ mod on_sqlite {
     mod nginx;
     mod orders;
     mod oversight;
+    mod package_figures;
     mod queue;
     mod scrub;
     mod search;
@@ -88,6 +89,7 @@ mod on_postgres {
     mod nginx;
     mod orders;
     mod oversight;
+    mod package_figures;
     mod queue;
     mod scrub;
     mod search;

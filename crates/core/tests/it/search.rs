@@ -4,7 +4,7 @@
 use dipper_core::caller::{Caller, Role};
 use dipper_core::db::identifiers::{self, Names};
 use dipper_core::db::package_search::{
-    self, PackageCursor, PackageOrder, PackageSearch, among, bearing, dated, naming, walking,
+    self, PackageCursor, PackageOrder, PackageSearch, among, bearing, dated, ending, naming, sieving, walking,
 };
 use dipper_core::db::packages::{self, Package, PackageState, Version};
 use dipper_core::db::{Statement, sql};
@@ -234,15 +234,21 @@ async fn nothing_is_walked_through_that_is_not_shown() {
     let name = PackageCursor::Name { object_id: "p".to_owned(), id: "p".to_owned() };
     let contracts = ["many", "2d17"];
     let mut statements = vec![
-        (naming(&contracts, &of(PackageOrder::Name)), "package_names"),
-        (dated(&contracts, &dates(PackageOrder::Name)), "packages_by_"),
+        (naming(&contracts, &of(PackageOrder::Name), "LIMIT 9"), "package_names"),
+        (naming(&contracts, &of(PackageOrder::Name), "LIMIT 1 OFFSET 9"), "package_names"),
+        (dated(&contracts, &dates(PackageOrder::Name), "LIMIT 9"), "packages_by_"),
         (bearing(&["p", "q"], &of(PackageOrder::Name)), "package_names"),
         (among(&["p", "q"], &damaged(PackageOrder::Newest)), "packages"),
     ];
-    for (order, after) in [(PackageOrder::Newest, &newest), (PackageOrder::Name, &name)] {
+    let earlier = PackageCursor::Newest { created: Timestamp(3), id: "o".to_owned() };
+    let later = PackageCursor::Name { object_id: "q".to_owned(), id: "q".to_owned() };
+    for (order, after, end) in [(PackageOrder::Newest, &newest, &earlier), (PackageOrder::Name, &name, &later)] {
         for after in [None, Some(after)] {
             for search in [of(order), damaged(order), dates(order)] {
                 statements.push((walking(&contracts, &search, after, 50), "packages"));
+                statements.push((ending(&contracts, &search, after), "packages"));
+                statements.push((sieving(&contracts, &search, after, None, 50), "package_names_by_package"));
+                statements.push((sieving(&contracts, &search, after, Some(end), 50), "package_names_by_package"));
             }
         }
     }
