@@ -65,6 +65,11 @@ pub struct Settings {
     pub restore_kept: Duration,
     /// How long that can be made at the longest, counted from when it is asked for.
     pub restore_longest: Duration,
+    /// How long a restore is told of when its time is over.
+    pub restore_remembered: Duration,
+    /// The contracts that have words for notices to webhooks; `None`: all of them. Of an order that was made elsewhere, as in the
+    /// console, no webhook is told.
+    pub noticed: Option<Vec<&'static str>>,
     /// Whether links to what lies in the store of deliveries lead there at once, rather than through Dipper.
     pub direct_links: bool,
     /// How long a step waits that could not reach the store of deliveries.
@@ -226,6 +231,8 @@ impl Default for Settings {
             delivery_kept: Duration::from_secs(336 * 3600),
             restore_kept: Duration::from_secs(336 * 3600),
             restore_longest: Duration::from_secs(2160 * 3600),
+            restore_remembered: Duration::from_secs(90 * 24 * 3600),
+            noticed: None,
             direct_links: true,
             store_pause: Duration::from_secs(15),
             sweep: Duration::from_secs(60),

@@ -13,6 +13,9 @@ use crate::time::Timestamp;
 
 /// Rows that one statement inserts. SQLite looks for each parameter by its name, from the first on.
 const ROWS_AT_A_TIME: usize = 50;
+/// Restores that are looked up to be cleared away, and files that one statement clears away: nobody waits for that for long.
+const FORGOTTEN_AT_A_TIME: u32 = 100;
+const FILES_FORGOTTEN_AT_A_TIME: u64 = 2000;
 
 /// A restore, with what its order says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -454,18 +457,52 @@ pub async fn expires_set(
     Ok(transaction.execute(sql(update).bind(expires).bind(id).bind(now)).await? == 1)
 }
 
-/// Writes what a restore that failed was to make ready, for another order.
-pub async fn again(transaction: &mut Transaction, failed: &str, order_id: &str) -> Result<(), DatabaseError> {
+/// Writes what a restore that failed was to make ready, for another order; `false` when that is not known any more.
+pub async fn again(transaction: &mut Transaction, failed: &str, order_id: &str) -> Result<bool, DatabaseError> {
     let insert = "INSERT INTO restores (order_id, request, file_count, unfetched)
                   SELECT $1, request, file_count, file_count FROM restores WHERE order_id = $2";
-    transaction.execute(sql(insert).bind(order_id).bind(failed)).await?;
+    if transaction.execute(sql(insert).bind(order_id).bind(failed)).await? == 0 {
+        return Ok(false);
+    }
     let insert =
         "INSERT INTO restore_files (order_id, number, package_id, object_id, path, version, label, root, content,
                       size_bytes, algorithm, digest, md5, sha256, sha512, state)
                   SELECT $1, number, package_id, object_id, path, version, label, root, content,
                       size_bytes, algorithm, digest, md5, sha256, sha512, 'pending'
                   FROM restore_files WHERE order_id = $2";
-    transaction.execute(sql(insert).bind(order_id).bind(failed)).await.map(|_| ())
+    let copied = transaction.execute(sql(insert).bind(order_id).bind(failed)).await?;
+    let query = sql("SELECT file_count FROM restores WHERE order_id = $1").bind(order_id);
+    let known = transaction.row(query).await?.map(|row| row.count("file_count")).transpose()?;
+    // Its list may be half cleared away.
+    Ok(known == Some(copied))
+}
+
+/// The restores whose time was over before `before`. A test looks at its plan.
+pub const OVER: &str = "SELECT r.order_id, r.file_count FROM restores r JOIN orders o ON o.id = r.order_id
+     WHERE o.finished = 1 AND (r.expires <= $1 OR r.released <= $1 OR (r.expires IS NULL AND o.updated <= $1))
+     ORDER BY r.order_id LIMIT $2";
+
+/// Clears away the restores whose time was over before `before`, with their lists of files, a part of a list at a time. What
+/// it has not come to is done by the next time.
+pub async fn forget(database: &Database, before: Timestamp) -> Result<u64, DatabaseError> {
+    let mut forgotten = 0;
+    loop {
+        let over = database.rows(sql(OVER).bind(before).bind(FORGOTTEN_AT_A_TIME)).await?;
+        for row in &over {
+            let (id, file_count) = (row.text("order_id")?, row.count("file_count")?);
+            let mut number = 0;
+            while number < file_count {
+                number += FILES_FORGOTTEN_AT_A_TIME;
+                let delete = "DELETE FROM restore_files WHERE order_id = $1 AND number <= $2";
+                database.execute(sql(delete).bind(&id).bind(number)).await?;
+            }
+            database.execute(sql("DELETE FROM restores WHERE order_id = $1").bind(&id)).await?;
+            forgotten += 1;
+        }
+        if over.len() < FORGOTTEN_AT_A_TIME as usize {
+            return Ok(forgotten);
+        }
+    }
 }
 
 /// Takes back a restore: its files can be fetched no more. `false` when that was done before.

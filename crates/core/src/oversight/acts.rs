@@ -73,7 +73,11 @@ async fn repeat(
     progress::receive(transaction, order, &installation.settings).await?;
     match order.kind {
         OrderKind::Deposit => deposits::again(transaction, &failed.id, &order.id).await?,
-        OrderKind::Restore => restores::again(transaction, &failed.id, &order.id).await?,
+        OrderKind::Restore => {
+            if !restores::again(transaction, &failed.id, &order.id).await? {
+                return Err(OversightError::NotRepeated(order.kind));
+            }
+        }
         OrderKind::Dissemination => {
             excerpts::again(transaction, &failed.id, &order.id).await?;
             let package = packages::get_locked(transaction, &order.package_id).await?;

@@ -7,7 +7,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::db::processes::{self, Process, ProcessKind};
+use crate::db::{DatabaseError, package_figures, restores};
 use crate::installation::{Installation, host_name};
+use crate::time::Timestamp;
 
 /// How long a process is remembered that stopped telling.
 pub const REMEMBERED: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
@@ -48,6 +50,17 @@ impl Presence {
     }
 }
 
+/// Clears away what nobody asks for any more: old figures, and restores whose time was over long ago.
+async fn tidy(installation: &Installation, now: Timestamp) -> Result<(), DatabaseError> {
+    processes::tidy(&installation.database, now).await?;
+    let before = now.minus(installation.settings.restore_remembered);
+    let forgotten = restores::forget(&installation.database, before).await?;
+    if forgotten > 0 {
+        debug!(forgotten, "restores were cleared away");
+    }
+    Ok(())
+}
+
 async fn tell(installation: Arc<Installation>, mut process: Process, stop: CancellationToken) {
     let mut told = 0_u32;
     while !stop.is_cancelled() {
@@ -57,9 +70,12 @@ async fn tell(installation: Arc<Installation>, mut process: Process, stop: Cance
         if let Err(error) = processes::put(&installation.database, &process, forgotten).await {
             debug!(%error, "the catalogue was not told that this process is there");
         } else if told.is_multiple_of(TIDIED_EVERY)
-            && let Err(error) = processes::tidy(&installation.database, process.seen).await
+            && let Err(error) = tidy(&installation, process.seen).await
         {
-            debug!(%error, "old figures could not be cleared away");
+            debug!(%error, "what nobody asks for any more could not be cleared away");
+        }
+        if let Err(error) = package_figures::add_up(&installation.database).await {
+            debug!(%error, "the figures of packages were not added up");
         }
         told = told.wrapping_add(1);
         tokio::select! {

@@ -3,18 +3,23 @@
 use std::time::Duration;
 
 use dipper_archive::bucket::BucketSettings;
+use dipper_archive::digest::{Algorithm, Hasher};
 use dipper_archive::storage::Tier;
+use dipper_core::caller::{Caller, Role};
 use dipper_core::db::orders::Order;
 use dipper_core::db::packages::{self, PackageState};
+use dipper_core::db::restores::RestoreState;
 use dipper_core::db::sql;
+use dipper_core::deletion::{DeletionCommand, DeletionEntry};
 use dipper_core::download::{DownloadError, Fetch};
 use dipper_core::installation::Places;
-use dipper_core::intake::{OrderDissemination, Portion};
+use dipper_core::intake::{OrderDissemination, OrderRestore, Portion, RestoreView};
 use dipper_core::order::OrderState;
+use dipper_core::selection::Selection;
 use dipper_core::settings::Settings;
 use tokio_util::sync::CancellationToken;
 
-use super::bench::{Bench, CLIENT, places};
+use super::bench::{Bench, CLIENT, CONTRACT, places};
 use super::orders::claim;
 use crate::glacier::Glacier;
 use crate::s3::S3Server;
@@ -270,4 +275,76 @@ async fn a_worker_that_died_after_it_asked_is_followed_by_another() {
     server.finish_recalls();
     look_again(&bench).await;
     assert_eq!(state(&bench, &order).await, OrderState::Delivered);
+}
+
+async fn restore(bench: &Bench, client_id: &str) -> RestoreView {
+    let selections = vec![Selection { object_id: "p".to_owned(), version: None, files: None }];
+    let command = OrderRestore { selections, request: Vec::new(), dialect: "test" };
+    bench.intake.restore_order(&bench.reader(client_id), command).await.unwrap()
+}
+
+async fn restored(bench: &Bench, client_id: &str, id: &str) -> (OrderState, RestoreState) {
+    let view = bench.intake.restore_get(&bench.reader(client_id), id).await.unwrap();
+    (view.restore.order, view.state)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_restore_are_recalled_before_they_are_checked() {
+    let server = Glacier::start();
+    let (bench, package_id) = cold(&server, "/v1/content", "GLACIER").await;
+    let one = restore(&bench, CLIENT).await.restore;
+    bench.work().await;
+    assert_eq!(restored(&bench, CLIENT, &one.id).await, (OrderState::Recalling, RestoreState::Accepted));
+    assert_eq!(tiers(&server), ["Standard"]);
+    // It is waited for without a worker, and asked for once.
+    assert!(bench.administration.step_held(10).await.unwrap().is_empty());
+    for _ in 0..2 * bench.installation.settings.max_attempts {
+        look_again(&bench).await;
+    }
+    assert_eq!(restored(&bench, CLIENT, &one.id).await.0, OrderState::Recalling);
+    assert_eq!(server.recalls().len(), 1);
+    server.finish_recalls();
+    look_again(&bench).await;
+    assert_eq!(restored(&bench, CLIENT, &one.id).await, (OrderState::Delivered, RestoreState::Staged));
+    let reader = bench.reader(CLIENT);
+    let file = bench.intake.restored_open(&reader, &one.id, "p", "a.txt").await.unwrap();
+    assert!(file.download.begin(0..1).await.is_ok());
+
+    // What went cold again cannot be fetched, is no damage, and is recalled for whoever asks for it anew.
+    server.expire_recalls();
+    assert!(matches!(file.download.begin(0..1).await, Err(DownloadError::Archived)));
+    assert_eq!(bench.package_state(&package_id).await, PackageState::Preserved);
+    let other = restore(&bench, OTHER).await.restore;
+    bench.work().await;
+    assert_eq!((restored(&bench, OTHER, &other.id).await.0, server.recalls().len()), (OrderState::Recalling, 2));
+    bench.clock.advance(bench.installation.settings.recall.give_up);
+    look_again(&bench).await;
+    assert_eq!(restored(&bench, OTHER, &other.id).await.0, OrderState::Failed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_is_looked_up_in_inventories_and_needs_no_recall() {
+    let server = Glacier::start();
+    let (bench, package_id) = cold(&server, "/v1/content", "DEEP_ARCHIVE").await;
+    let mut hasher = Hasher::new(Algorithm::Sha512);
+    hasher.update(b"p");
+    let entry = |checksum: String| DeletionEntry {
+        filegroup: "p".to_owned(),
+        version: None,
+        files: Some(vec![("a.txt".to_owned(), Some(checksum))]),
+    };
+    let command = |checksum| DeletionCommand {
+        contract_id: CONTRACT.to_owned(),
+        dialect: "test",
+        checksum: Algorithm::Sha512,
+        reason: None,
+        entries: vec![entry(checksum)],
+        request: None,
+    };
+    let grants = [(CONTRACT.to_owned(), Role::Read), (CONTRACT.to_owned(), Role::Write)].into_iter().collect();
+    let gateway = Caller { client_id: "gateway".to_owned(), grants, stored: false };
+    assert!(bench.intake.deletion(&gateway, command("0".repeat(128))).await.is_err());
+    bench.intake.deletion(&gateway, command(hasher.finish().to_string())).await.unwrap();
+    bench.work().await;
+    assert_eq!((bench.package_state(&package_id).await, server.recalls().len()), (PackageState::Deleted, 0));
 }

@@ -24,6 +24,8 @@ pub struct BridgeSettings {
     pub restore_hours: u64,
     /// How long that can be made at the longest.
     pub restore_max_hours: u64,
+    /// For how many days a restore is told of when its time is over.
+    pub restore_remembered_days: u64,
 }
 
 impl BridgeSettings {
@@ -47,9 +49,15 @@ impl BridgeSettings {
         Duration::from_secs(self.restore_max_hours.saturating_mul(3600))
     }
 
+    /// How long a restore is told of when its time is over.
+    pub fn restore_remembered(&self) -> Duration {
+        Duration::from_secs(self.restore_remembered_days.saturating_mul(24 * 3600))
+    }
+
     pub(super) fn check(&self, found: &mut Found) {
         found.range("bridge.max_body_bytes", self.max_body_bytes as u64, 1024, 1 << 30);
         found.range("bridge.restore_hours", self.restore_hours, 1, MAX_HOURS);
         found.range("bridge.restore_max_hours", self.restore_max_hours, self.restore_hours.max(1), MAX_HOURS);
+        found.range("bridge.restore_remembered_days", self.restore_remembered_days, 1, 36_600);
     }
 }

@@ -14,6 +14,7 @@ use dipper_core::settings::{AreaSettings, DepositSettings, RecallSettings};
 use dipper_core::share::Shares;
 
 use super::{Checksum, ConfigError, DeletionPolicy, Problem, Settings, Split, StoreLinks};
+use crate::dialect::dps;
 
 /// The layouts that a new storage root can be given; each with the parameters that its extension recommends.
 const LAYOUTS: [&str; 3] = [
@@ -131,6 +132,8 @@ impl Settings {
             delivery_kept: hours(self.delivery.keep_hours),
             restore_kept: self.bridge.restore_kept(),
             restore_longest: self.bridge.restore_longest(),
+            restore_remembered: self.bridge.restore_remembered(),
+            noticed: Some(vec![dps::DIALECT]),
             direct_links: self.delivery.store_links == StoreLinks::Direct,
             checksum: match self.delivery.checksum {
                 Checksum::Md5 => Algorithm::Md5,

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use dipper_core::Role;
 use dipper_core::db::DatabaseError;
 use dipper_core::deletion::{self, DeletionError};
+use dipper_core::download::DownloadError;
 use dipper_core::gateway::GatewayError;
 use dipper_core::intake::{AccountError, DepositError, DepositFault, FilegroupError, IntakeError, RestoreError};
 use dipper_core::selection::Fault;
@@ -94,6 +95,8 @@ pub(crate) fn restore(error: RestoreError) -> Refusal {
         RestoreError::Expired => Refusal::new(StatusCode::NOT_FOUND, "RESTORE_EXPIRED", message),
         RestoreError::NotReady(_) => Refusal::conflict("NOT_READY", message),
         RestoreError::Expiration(_) => Refusal::unprocessable("EXPIRATION", message),
+        RestoreError::Archive(error) if error.is_archived() => Refusal::conflict("CONTENT_ARCHIVED", message),
+        RestoreError::Download(DownloadError::Archived) => Refusal::conflict("CONTENT_ARCHIVED", message),
         RestoreError::Archive(_) | RestoreError::Download(_) => unreadable(&message),
         RestoreError::Database(error) => database(&error),
     }

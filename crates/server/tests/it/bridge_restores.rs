@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use dipper_archive::digest::Algorithm;
-use dipper_core::db::packages;
+use dipper_core::db::{Statement, packages, restores};
 use serde_json::{Value, json};
 
 use super::bridge_support::{Account, BRIDGE, OTM, digest, md5, noise, sum};
@@ -299,4 +299,39 @@ async fn many_files_are_listed_whole_and_what_was_asked_in_one_text_is_told_in_t
         }
         assert_eq!(found, 4);
     }
+}
+
+#[tokio::test]
+async fn what_expired_long_ago_is_forgotten_with_its_list() {
+    let server = Server::start(&[("bridge.restore_hours", "24"), ("bridge.restore_remembered_days", "10")]).await;
+    let operator = server.operator("ops").await;
+    let account = server.account(&operator, "uni").await;
+    let names: Vec<String> = (0..4100).map(|number| format!("{number:04}")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), name.as_bytes())).collect();
+    server.version("uni", "fg", "v", &files).await;
+    let old = account.restore("/bridge/restore", &json!({"fg": {}})).await;
+    let withdrawn = account.restore("/bridge/restore", &json!({"fg": {}})).await;
+    assert_eq!(account.ask("DELETE", &format!("{BRIDGE}/restore/{withdrawn}")).await.0, 204);
+    server.work().await;
+    let count = async |table: &str| {
+        let query = Statement::assembled(format!("SELECT COUNT(*) AS n FROM {table}"));
+        server.database().row(query).await.expect("read").expect("a row").count("n").expect("a number")
+    };
+    let forget = async || {
+        let before = server.clock.now().minus(server.installation.settings.restore_remembered);
+        restores::forget(server.database(), before).await.expect("forgotten")
+    };
+    assert_eq!((forget().await, count("restores").await, count("restore_files").await), (0, 2, 8200));
+    server.clock.advance(10 * DAY);
+    let late = account.restore("/bridge/restore", &json!({"fg": {}})).await;
+    server.work().await;
+    // One that was withdrawn ten days ago, and one that expired nine days ago.
+    assert_eq!((forget().await, count("restores").await, count("restore_files").await), (1, 2, 8200));
+    assert_eq!(account.get(&format!("{BRIDGE}/restore/{withdrawn}")).await.0, 404);
+    assert_eq!(restore_of(&account, &old).await["status"], "RESTORE_EXPIRED");
+    server.clock.advance(DAY);
+    assert_eq!((forget().await, count("restores").await, count("restore_files").await), (1, 1, 4100));
+    assert_eq!(account.get(&format!("{OTM}/restore/{old}/status")).await.0, 404);
+    assert_eq!(account.get(&format!("{BRIDGE}/restore/{old}/fg/0000")).await.0, 404);
+    assert_eq!(restore_of(&account, &late).await["status"], "RESTORE_EXPIRED");
 }

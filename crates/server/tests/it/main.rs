@@ -74,6 +74,7 @@ mod peers;
 #[path = "../../../core/tests/it/postgres.rs"]
 mod postgres;
 mod receiver;
+mod restore_process;
 #[path = "../../../archive/tests/it/s3.rs"]
 mod s3;
 mod seaweed;
@@ -125,6 +126,7 @@ mod on_postgres {
     mod oauth;
     mod packages;
     mod passwords;
+    mod restore_process;
     mod sftp_sign_in;
     #[allow(dead_code, reason = "what is done with files does not depend on the database")]
     mod sftp_support;
