@@ -33,6 +33,7 @@ use crate::installation::Installation;
 use crate::intake::notice;
 use crate::mail::{self, MailError};
 use crate::secret::{self, Secret, SecretError};
+use crate::time::Timestamp;
 
 /// Sets up an installation; cheap to clone.
 #[derive(Clone, Debug)]
@@ -131,8 +132,7 @@ impl Administration {
         let Some(agent) = &self.agent else { return };
         let now = self.installation.clock.now();
         for contract_id in contract_ids {
-            let entry = AuditEntry::new(AuditKind::Administration, contract_id, now);
-            audit::record(transaction, AuditEntry { agent: agent.told(), detail: detail.to_owned(), ..entry });
+            audit::record(transaction, act(contract_id, agent, detail, now));
         }
     }
 
@@ -153,6 +153,9 @@ impl Administration {
         check_identifier(CONTRACT, id)?;
         let mut transaction = self.installation.database.begin().await?;
         let added = contracts::add(&mut transaction, id, self.installation.clock.now()).await?;
+        if added {
+            self.record(&mut transaction, &of_one(id), "the contract was added");
+        }
         transaction.commit().await?;
         Ok(added)
     }
@@ -343,7 +346,7 @@ impl Administration {
 
     /// Sets the gateway of a contract in the place of the one before.
     pub async fn gateway_set(&self, contract_id: &str, registration: GatewayRegistration) -> Result<()> {
-        match gateway::register(&self.installation, contract_id, registration).await {
+        match gateway::register(&self.installation, contract_id, registration, self.agent.as_ref()).await {
             Err(GatewayError::ContractUnknown(contract_id)) => Err(unknown(CONTRACT, &contract_id)),
             registered => Ok(registered?),
         }
@@ -524,6 +527,12 @@ fn check_identifier(what: &'static str, id: &str) -> Result<()> {
         return Ok(());
     }
     Err(AdministrationError::Identifier { what, id: id.to_owned() })
+}
+
+/// What somebody set up for a contract, as the audit log tells it.
+pub(crate) fn act(contract_id: &str, agent: &Agent, detail: &str, now: Timestamp) -> AuditEntry {
+    let entry = AuditEntry::new(AuditKind::Administration, contract_id, now);
+    AuditEntry { agent: agent.told(), detail: detail.to_owned(), ..entry }
 }
 
 fn of_one(contract_id: &str) -> BTreeSet<String> {

@@ -4,9 +4,12 @@
 
 use url::Url;
 
+use crate::administration;
+use crate::audit;
 use crate::db::gateways::{self, GatewayRecord};
 use crate::db::steps::{self, StepKind};
 use crate::db::{DatabaseError, contracts};
+use crate::deletion::Agent;
 use crate::egress::{Allowed, Refusal};
 use crate::installation::Installation;
 use crate::secret::{Secret, SecretError};
@@ -74,11 +77,13 @@ pub enum GatewayError {
     Database(#[from] DatabaseError),
 }
 
-/// Registers the gateway of a contract in the place of the one before. Deposits that wait for theirs are tried now.
+/// Registers the gateway of a contract in the place of the one before, for somebody who is named in the audit log. Deposits that
+/// wait for theirs are tried now.
 pub async fn register(
     installation: &Installation,
     contract_id: &str,
     registration: GatewayRegistration,
+    agent: Option<&Agent>,
 ) -> Result<(), GatewayError> {
     let url = address(&registration.url)?;
     Allowed::new(&installation.settings.egress_allow).admit(&url).await?;
@@ -98,6 +103,10 @@ pub async fn register(
     let mut transaction = installation.database.begin().await?;
     steps::hasten_contract(&mut transaction, StepKind::Pull, contract_id, now).await?;
     gateways::put(&mut transaction, &record).await?;
+    if let Some(agent) = agent {
+        let detail = format!("files are fetched from {}, as {}", record.url, record.username);
+        audit::record(&mut transaction, administration::act(contract_id, agent, &detail, now));
+    }
     transaction.commit().await?;
     installation.wake_workers();
     Ok(())

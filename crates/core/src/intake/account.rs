@@ -3,9 +3,11 @@
 use tracing::info;
 
 use crate::administration::{self, AdministrationError};
+use crate::audit;
 use crate::caller::{Caller, Role};
 use crate::db::events::Event;
 use crate::db::{DatabaseError, contracts, events};
+use crate::deletion::Agent;
 use crate::intake::Intake;
 use crate::secret::{Secret, SecretError};
 
@@ -84,6 +86,9 @@ impl Intake {
         event.agent = format!("client {}", caller.client_id);
         event.detail = id.to_owned();
         events::insert(&mut transaction, &event).await?;
+        let agent = Agent::client(&caller.client_id, caller.stored);
+        let detail = if is_new { "the account was added" } else { "the account was given a new password" };
+        audit::record(&mut transaction, administration::act(id, &agent, detail, now));
         transaction.commit().await?;
         info!(account_id = id, client_id = caller.client_id, is_new, "account put");
         Ok(Account { id: id.to_owned(), password })

@@ -9,6 +9,7 @@ use crate::db::deposits::{Deposit, DepositFile, DepositFilter, DepositView};
 use crate::db::orders::{Channel, Order, OrderKind, View};
 use crate::db::packages::PackageState;
 use crate::db::{DatabaseError, Transaction, contracts, deposits, gateways, packages};
+use crate::deletion::Agent;
 use crate::deposit::{self, CheckedEntry, DepositEntry};
 use crate::gateway::{self, GatewayError, GatewayRegistration};
 use crate::ids;
@@ -83,7 +84,8 @@ impl Intake {
         registration: GatewayRegistration,
     ) -> Result<(), DepositError> {
         allowed(caller, contract_id, Role::Write)?;
-        gateway::register(&self.installation, contract_id, registration).await?;
+        let agent = Agent::client(&caller.client_id, caller.stored);
+        gateway::register(&self.installation, contract_id, registration, Some(&agent)).await?;
         info!(contract_id, client_id = %caller.client_id, "gateway registered");
         Ok(())
     }

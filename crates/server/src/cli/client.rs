@@ -7,6 +7,7 @@ use dipper_core::secret::Secret;
 use dipper_core::{Grants, Role};
 use serde_json::{Value, json};
 
+use super::by::By;
 use super::client_key::{self, KeyCommand};
 use super::local::{LocalArguments, Missing};
 use super::output::{Output, Table, time_short};
@@ -15,6 +16,8 @@ use super::output::{Output, Table, time_short};
 pub(crate) struct ClientArguments {
     #[command(flatten)]
     local: LocalArguments,
+    #[command(flatten)]
+    by: By,
     #[command(subcommand)]
     command: ClientCommand,
 }
@@ -83,7 +86,7 @@ impl RoleArguments {
 }
 
 pub(crate) async fn run(arguments: ClientArguments, output: Output) -> anyhow::Result<()> {
-    let administration = arguments.local.administration(Missing::Refuse).await?;
+    let administration = arguments.local.administration_by(Missing::Refuse, &arguments.by).await?;
     match arguments.command {
         ClientCommand::Add { client, roles } => {
             let secret = administration.client_add(&client, &roles.grants()).await?;

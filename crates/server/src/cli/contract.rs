@@ -6,6 +6,7 @@ use dipper_core::db::mails::Correspondence;
 use dipper_core::language::Language;
 use serde_json::json;
 
+use super::by::By;
 use super::local::{LocalArguments, Missing};
 use super::output::{Output, Table, size};
 
@@ -13,6 +14,8 @@ use super::output::{Output, Table, size};
 pub(crate) struct ContractArguments {
     #[command(flatten)]
     local: LocalArguments,
+    #[command(flatten)]
+    by: By,
     #[command(subcommand)]
     command: ContractCommand,
 }
@@ -63,13 +66,13 @@ fn quota(text: &str) -> Result<Quota, String> {
 pub(crate) async fn run(arguments: ContractArguments, output: Output) -> anyhow::Result<()> {
     match arguments.command {
         ContractCommand::Add { contract } => {
-            let administration = arguments.local.administration(Missing::Create).await?;
+            let administration = arguments.local.administration_by(Missing::Create, &arguments.by).await?;
             let added = administration.contract_add(&contract).await?;
             let text = if added { "added" } else { "was there already" };
             output.result(&json!({ "contractId": contract, "added": added }), &format!("contract {contract} {text}\n"))
         }
         ContractCommand::List => {
-            let administration = arguments.local.administration(Missing::Refuse).await?;
+            let administration = arguments.local.administration_by(Missing::Refuse, &arguments.by).await?;
             let contracts = administration.contract_list().await?;
             let mut table = Table::new(&["contract", "packages"]);
             for (id, packages) in &contracts {
@@ -80,7 +83,7 @@ pub(crate) async fn run(arguments: ContractArguments, output: Output) -> anyhow:
             output.result(&json!({ "contracts": listed }), &table.text("no contracts"))
         }
         ContractCommand::Set(wanted) => {
-            let administration = arguments.local.administration(Missing::Refuse).await?;
+            let administration = arguments.local.administration_by(Missing::Refuse, &arguments.by).await?;
             set(&administration, wanted, output).await
         }
     }

@@ -11,6 +11,7 @@ use dipper_core::deletion::{
 use dipper_core::order::OrderState;
 use serde_json::{Map, Value, json};
 
+use super::by;
 use super::exit::{Exit, told};
 use super::local::{LocalArguments, Missing};
 use super::output::{Output, Table, count, size, time_or_dash, time_short};
@@ -33,12 +34,7 @@ pub(crate) struct Operator {
 
 impl Operator {
     pub(crate) fn agent(&self) -> anyhow::Result<Agent> {
-        let logged_in = || ["SUDO_USER", "LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
-        let name = self.by.clone().or_else(logged_in).unwrap_or_default();
-        let name = name.trim();
-        let is_one = (1..=100).contains(&name.chars().count()) && !name.contains(char::is_control);
-        let message = "say with --by who you are: 1 to 100 characters without control characters";
-        is_one.then(|| Agent::operator(name)).ok_or_else(|| told(Exit::Usage, message))
+        by::operator(&self.by.clone().or_else(by::logged_in).unwrap_or_default())
     }
 }
 

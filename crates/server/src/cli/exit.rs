@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use dipper_core::administration::AdministrationError;
 use dipper_core::db::DatabaseError;
 use dipper_core::deletion::{DeletionError, Fault, FaultKind};
+use dipper_core::gateway::GatewayError;
 use dipper_core::index::IndexError;
 use dipper_core::ingest::IngestError;
 use dipper_core::oversight::OversightError;
@@ -73,8 +74,8 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             AdministrationError::Identifier { .. }
             | AdministrationError::Address { .. }
             | AdministrationError::Egress(_)
-            | AdministrationError::Mail(_)
-            | AdministrationError::Gateway(_) => Some(Exit::Usage),
+            | AdministrationError::Mail(_) => Some(Exit::Usage),
+            AdministrationError::Gateway(error) => exit_of_gateway(error),
             AdministrationError::Exists { .. } => Some(Exit::Conflict),
             AdministrationError::Unknown { .. } => Some(Exit::NotFound),
             AdministrationError::Database(error) if error.is_busy() || error.is_full() => Some(Exit::Again),
@@ -100,6 +101,17 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(Exit::NotFound);
     }
     None
+}
+
+fn exit_of_gateway(error: &GatewayError) -> Option<Exit> {
+    match error {
+        GatewayError::Address { .. } | GatewayError::Egress(_) | GatewayError::Username | GatewayError::Password => {
+            Some(Exit::Usage)
+        }
+        GatewayError::ContractUnknown(_) => Some(Exit::NotFound),
+        GatewayError::Database(error) if error.is_busy() || error.is_full() => Some(Exit::Again),
+        GatewayError::Secret(_) | GatewayError::Database(_) => None,
+    }
 }
 
 fn exit_of_deletion(error: &DeletionError) -> Option<Exit> {
@@ -193,6 +205,20 @@ mod tests {
         assert_eq!((text(&error).as_str(), exit_of(&error)), ("adding: there", Exit::Conflict));
         let unknown = AdministrationError::Unknown { what: "client", id: "a".to_owned() };
         assert_eq!(exit_of(&unknown.into()), Exit::NotFound);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_gateway_is_told_apart() {
+        let secret = dipper_core::secret::SecretError::Hash("why".to_owned());
+        for (error, expected) in [
+            (GatewayError::Username, Exit::Usage),
+            (GatewayError::ContractUnknown("2d17".to_owned()), Exit::NotFound),
+            (GatewayError::Database(DatabaseError::Silent), Exit::Again),
+            (GatewayError::Database(DatabaseError::RolledBack), Exit::Failure),
+            (GatewayError::Secret(secret), Exit::Failure),
+        ] {
+            assert_eq!(exit_of(&AdministrationError::Gateway(error).into()), expected);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use dipper_core::gateway::GatewayRegistration;
 use dipper_core::secret::Secret;
 use serde_json::json;
 
+use super::by::By;
 use super::local::{LocalArguments, Missing};
 use super::output::{Output, time_short};
 
@@ -17,6 +18,8 @@ use super::output::{Output, time_short};
 pub(crate) struct GatewayArguments {
     #[command(flatten)]
     local: LocalArguments,
+    #[command(flatten)]
+    by: By,
     #[command(subcommand)]
     command: GatewayCommand,
 }
@@ -47,7 +50,7 @@ struct SetArguments {
 }
 
 pub(crate) async fn run(arguments: GatewayArguments, output: Output) -> anyhow::Result<()> {
-    let administration = arguments.local.administration(Missing::Refuse).await?;
+    let administration = arguments.local.administration_by(Missing::Refuse, &arguments.by).await?;
     match arguments.command {
         GatewayCommand::Show { contract } => show(&administration, output, &contract).await,
         GatewayCommand::Set(wanted) => {

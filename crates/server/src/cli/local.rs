@@ -10,6 +10,7 @@ use dipper_core::installation::Installation;
 use dipper_core::time::Clock;
 use tracing_subscriber::EnvFilter;
 
+use super::by::By;
 use super::exit::{Exit, told};
 use crate::config::{Settings, Sources};
 
@@ -64,6 +65,12 @@ impl LocalArguments {
     /// Opens the installation for setting it up or looking at it.
     pub(crate) async fn administration(&self, missing: Missing) -> anyhow::Result<Administration> {
         Ok(Administration::new(self.open(missing).await?))
+    }
+
+    /// The same, for somebody who is named in the audit log.
+    pub(crate) async fn administration_by(&self, missing: Missing, by: &By) -> anyhow::Result<Administration> {
+        let agent = by.agent()?;
+        Ok(self.administration(missing).await?.on_behalf_of(agent))
     }
 }
 

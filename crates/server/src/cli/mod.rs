@@ -5,6 +5,7 @@
 
 mod audit;
 mod bar;
+mod by;
 mod client;
 mod client_key;
 mod completions;

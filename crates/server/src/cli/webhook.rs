@@ -9,6 +9,7 @@ use dipper_core::db::webhooks::Webhook;
 use dipper_core::secret::Secret;
 use serde_json::{Value, json};
 
+use super::by::By;
 use super::local::{LocalArguments, Missing};
 use super::output::{Output, Table, count, note, time_short};
 
@@ -16,6 +17,8 @@ use super::output::{Output, Table, count, note, time_short};
 pub(crate) struct WebhookArguments {
     #[command(flatten)]
     local: LocalArguments,
+    #[command(flatten)]
+    by: By,
     #[command(subcommand)]
     command: WebhookCommand,
 }
@@ -76,7 +79,7 @@ enum WebhookCommand {
 }
 
 pub(crate) async fn run(arguments: WebhookArguments, output: Output) -> anyhow::Result<()> {
-    let administration = arguments.local.administration(Missing::Refuse).await?;
+    let administration = arguments.local.administration_by(Missing::Refuse, &arguments.by).await?;
     match arguments.command {
         WebhookCommand::Add { client, url } => {
             let added = administration.webhook_add(&client, &url).await?;

@@ -213,8 +213,9 @@ async fn an_order_that_nobody_works_on_can_be_waited_for_and_not_be_made_twice()
         assert_eq!(dipper.json(&["queue", "cancel", id, "--by", "Olga"])["state"], "cancelled");
         dipper.run(&["queue", "cancel", id, "--by", "Olga"]).error(7);
         let acts = dipper.json(&["audit", "list", "--kind", "administration"]);
-        let told: Vec<_> = acts["entries"].as_array().expect("a list").iter().map(|act| &act["agent"]).collect();
-        assert_eq!(told, ["operator Olga", "operator Olga"]);
+        let told = acts["entries"].as_array().expect("a list").iter().map(|act| act["agent"].as_str().expect("text"));
+        let told: Vec<_> = told.filter(|agent| *agent == "operator Olga").collect();
+        assert_eq!(told.len(), 2, "{acts}");
     });
     shutdown.cancel();
     serving.finished().await.expect("ended");
