@@ -205,13 +205,17 @@ async fn owe_mail(
     Ok(())
 }
 
-/// One message, under one identifier, to every webhook of the client.
+/// One message, under one identifier, to every webhook of the client; provided that the contract in which the order was made has
+/// words for it.
 async fn owe_notices(
     transaction: &mut Transaction,
     order: &Order,
     now: Timestamp,
     settings: &Settings,
 ) -> Result<(), DatabaseError> {
+    if settings.noticed.as_ref().is_some_and(|noticed| !noticed.contains(&order.dialect.as_str())) {
+        return Ok(());
+    }
     let id = format!("msg_{}", ids::new_id());
     for webhook_id in webhooks::enabled_ids_locked(transaction, &order.client_id).await? {
         let give_up = now.plus(settings.webhook_give_up);

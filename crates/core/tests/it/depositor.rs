@@ -4,7 +4,9 @@ use dipper_core::Role;
 use dipper_core::caller::{Caller, Grants};
 use dipper_core::db::notices::{self, Attempt, NoticeEnd};
 use dipper_core::db::orders::Order;
-use dipper_core::intake::{AreaUse, IntakeError, NoticeError, OrderRetrieval, Portion};
+use dipper_core::intake::{AreaUse, IntakeError, NoticeError, OrderDissemination, OrderRetrieval, Portion};
+use dipper_core::order::OrderState;
+use dipper_core::settings::Settings;
 
 use super::bench::{Bench, CLIENT, CONTRACT};
 
@@ -145,4 +147,20 @@ async fn events_and_legal_holds_are_shown_to_readers_alone() {
     assert!(matches!(refused, Err(IntakeError::NotAllowed { .. })), "{refused:?}");
     let refused = bench.intake.order_events(&stranger, &order.id, 9).await;
     assert!(matches!(refused, Err(IntakeError::OrderUnknown(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn no_webhook_is_told_of_an_order_that_its_contract_has_no_words_for() {
+    let bench = Bench::with(Settings { noticed: Some(vec!["dps"]), ..Settings::default() }).await;
+    let webhook = bench.administration.webhook_add(CLIENT, "https://example.org/hook").await.unwrap().id;
+    let reader = bench.reader(CLIENT);
+    for (dialect, told) in [("console", 0), ("dps", 1)] {
+        let package_id = bench.package(dialect).await;
+        let portion = Portion::default();
+        let command = OrderDissemination { package_id, portion, priority: 50, rank: 50, dialect };
+        let ordered = bench.intake.order_dissemination(&reader, command).await.unwrap();
+        bench.work().await;
+        assert_eq!(bench.view(&ordered.order).await.order.state, OrderState::Delivered);
+        assert_eq!(bench.intake.notice_list(&reader, &webhook, None, 9).await.unwrap().len(), told, "{dialect}");
+    }
 }

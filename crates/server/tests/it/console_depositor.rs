@@ -246,12 +246,18 @@ async fn a_client_sees_what_its_webhooks_were_sent_and_has_it_sent_again() {
     let administration = server.administration();
     let address = "https://example.org/hook?token=sesame";
     let webhook = administration.webhook_add("anna", address).await.expect("added").id;
+    let path = format!("/webhooks/{webhook}");
     anna.get(&format!("/packages/{id}")).await;
     order_path(&anna.post(&format!("/packages/{id}/orders"), &[("scope", "all")]).await);
     server.work().await;
+    // The contract of the webhook does not know what was ordered here.
+    let page = anna.get(&path).await;
+    assert!(!page.text.contains("name=\"notice\""), "{}", page.text);
+    let other = server.package(CONTRACT, "other", &[("a", b"a")]).await.id;
+    server.order_as("anna", CONTRACT, &other).await;
+    server.work().await;
     let page = anna.get("/webhooks").await;
     page.shows("https://example.org/hook?…").shows("in use");
-    let path = format!("/webhooks/{webhook}");
     let page = anna.get(&path).await;
     assert!(!page.text.contains("sesame"), "{}", page.text);
     let notice = page.text.split("name=\"notice\" value=\"").nth(1).and_then(|rest| rest.split('"').next());

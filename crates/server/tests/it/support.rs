@@ -8,11 +8,14 @@ use std::time::Duration;
 use dipper_core::administration::Administration;
 use dipper_core::db::Database;
 use dipper_core::installation::Installation;
+use dipper_core::intake::{Intake, OrderDissemination, Portion};
+use dipper_core::link::Links;
 use dipper_core::secret::Secret;
 use dipper_core::time::{Clock, Timestamp};
 use dipper_core::worker::Worker;
 use dipper_core::{Grants, Role};
 use dipper_server::config::{Settings, Sources};
+use dipper_server::dialect::dps;
 use dipper_server::serve::{self, Serving};
 use reqwest::{Method, Response};
 use serde_json::Value;
@@ -164,6 +167,19 @@ impl Server {
     pub(crate) async fn work_once(&self) -> bool {
         let worker = Worker::new(self.installation.clone());
         worker.run_one(&CancellationToken::new()).await.expect("the queue can be read")
+    }
+}
+
+impl Server {
+    /// Orders a package through the DPS contract for a client that is there already.
+    pub(crate) async fn order_as(&self, client_id: &str, contract_id: &str, package_id: &str) {
+        let base = url::Url::parse(&self.url).expect("an address");
+        let intake = Intake::new(self.installation.clone(), Links::new(&self.installation.key, base));
+        let grants = [(contract_id.to_owned(), Role::Read)].into_iter().collect();
+        let caller = dipper_core::caller::Caller { client_id: client_id.to_owned(), grants, stored: true };
+        let (package_id, portion) = (package_id.to_owned(), Portion::default());
+        let command = OrderDissemination { package_id, portion, priority: 50, rank: 50, dialect: dps::DIALECT };
+        intake.order_dissemination(&caller, command).await.expect("ordered");
     }
 }
 

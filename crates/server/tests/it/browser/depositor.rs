@@ -13,6 +13,7 @@ const ROUNDS: usize = 6;
 async fn a_depositor_finds_orders_follows_and_fetches() {
     let server = Server::start(&[]).await;
     let text = b"alpha".repeat(20_000);
+    let told = server.package("2d17", "told of", &[("a.txt", b"alpha")]).await.id;
     for round in 0..ROUNDS {
         let files: [(&str, &[u8]); 5] = [
             ("letters/1850/a.txt", &text),
@@ -26,6 +27,8 @@ async fn a_depositor_finds_orders_follows_and_fetches() {
     let secret = server.client("anna", &[("2d17", Role::Read)]).await;
     let administration = server.administration();
     administration.webhook_add("anna", "https://example.org/hook").await.expect("added");
+    server.order_as("anna", "2d17", &told).await;
+    server.work().await;
     administration.contract_quota_set("2d17", Some(50_000_000)).await.expect("set");
     drive(&server, "depositor", json!({ "client": { "id": "anna", "secret": secret.reveal() } })).await;
 }
