@@ -130,6 +130,13 @@ impl Digest {
         }
     }
 
+    /// The value of these bytes; `None` when they are more than any algorithm gives.
+    pub(crate) fn from_bytes(value: &[u8]) -> Option<Digest> {
+        let mut bytes = [0; 64];
+        bytes.get_mut(..value.len())?.copy_from_slice(value);
+        Some(Digest { len: value.len() as u8, bytes })
+    }
+
     /// The bytes of the value.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes)

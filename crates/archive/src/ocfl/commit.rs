@@ -4,7 +4,6 @@
 //! the publication (`publication.rs`); the draft and the intent removed. Up to the intent a crash leaves the object as
 //! it was, and the draft to go on with; from the intent on, `recover` finishes what was begun.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -138,17 +137,19 @@ impl Draft<'_> {
             builder.declare(spec, self.algorithm, named);
         }
         // What the draft knows of its files goes over into the inventory: with very many of them, both would be much.
-        let (state, contents) = {
+        let (state, mut contents) = {
             let mut files = self.files();
             files.earlier.clear();
             (std::mem::take(&mut files.state), std::mem::take(&mut files.contents))
         };
         let mut base_lengths = None;
         let (mut bytes, mut new_files, mut new_bytes) = (0, 0, 0);
-        let mut used = HashSet::new();
         for file in state.values() {
-            let len = match contents.get(&file.digest) {
-                Some(content) => content.len,
+            let len = match contents.get_mut(&file.digest) {
+                Some(content) => {
+                    content.is_used = true;
+                    content.len
+                }
                 None => match (&self.base, self.base_content(&file.digest)) {
                     (Some(base), Some(path)) => match &mut base_lengths {
                         Some(lengths) => lengths,
@@ -159,22 +160,22 @@ impl Draft<'_> {
                 },
             };
             bytes += len;
-            used.insert(file.digest);
         }
-        for (digest, content) in contents.into_iter().filter(|(digest, _)| used.contains(digest)) {
+        let used = contents.values().filter(|content| content.is_used && content.is_new).count();
+        builder.expect_fixity(used);
+        for (digest, content) in contents.into_iter().filter(|(_, content)| content.is_used) {
             if content.is_new {
-                builder.add_content(digest, &content.path);
+                builder.add_content(digest, Arc::clone(&content.path));
                 new_files += 1;
                 new_bytes += content.len;
             }
-            for (algorithm, value) in &content.fixity {
-                let known = self.base.as_ref().and_then(|base| base.inventory().fixity_of(*algorithm, &content.path));
+            for (algorithm, value) in content.fixity.iter() {
+                let known = self.base.as_ref().and_then(|base| base.inventory().fixity_of(algorithm, &content.path));
                 if known.is_none() {
-                    builder.add_fixity(*algorithm, &content.path, *value);
+                    builder.add_fixity(algorithm, Arc::clone(&content.path), value);
                 }
             }
         }
-        drop(used);
         let count = state.len() as u64;
         let state = state.into_iter().map(|(path, file)| (path, file.digest)).collect();
         builder.add_version(self.version, record, state);

@@ -33,7 +33,7 @@ pub struct Inventory {
     digests: Vec<Digest>,
     /// For each digest, where its paths begin in `content_paths`; one more at the end.
     first_paths: Vec<u32>,
-    content_paths: Vec<Box<str>>,
+    content_paths: Vec<Arc<str>>,
     /// Sorted by number.
     versions: Vec<Version>,
     /// Sorted by name.
@@ -234,7 +234,7 @@ impl Inventory {
         self.fixity_of(algorithm, file.content_path).copied()
     }
 
-    fn paths_of(&self, digest: u32) -> &[Box<str>] {
+    fn paths_of(&self, digest: u32) -> &[Arc<str>] {
         let bound = |index: usize| self.first_paths.get(index).map_or(0, |bound| *bound as usize);
         let digest = digest as usize;
         self.content_paths.get(bound(digest)..bound(digest + 1)).unwrap_or_default()

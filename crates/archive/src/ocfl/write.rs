@@ -110,10 +110,39 @@ pub(super) struct StateFile {
 pub(super) struct Content {
     pub(super) len: u64,
     /// The content path in the object.
-    pub(super) path: String,
+    pub(super) path: Arc<str>,
     /// Stored in this version, not in an earlier one.
     pub(super) is_new: bool,
-    pub(super) fixity: Vec<(Algorithm, Digest)>,
+    /// A file of the version has it.
+    pub(super) is_used: bool,
+    pub(super) fixity: Sums,
+}
+
+/// Digests as they are kept for very many files: of each the algorithm, by its place in [`Algorithm::ALL`], and its bytes.
+pub(super) struct Sums(Box<[u8]>);
+
+impl Sums {
+    fn new(digests: impl Iterator<Item = (Algorithm, Digest)>) -> Sums {
+        let mut bytes = Vec::new();
+        for (algorithm, digest) in digests {
+            bytes.extend(
+                Algorithm::ALL.iter().zip(0_u8..).find(|(known, _)| **known == algorithm).map(|(_, place)| place),
+            );
+            bytes.extend_from_slice(digest.as_bytes());
+        }
+        Sums(bytes.into())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Algorithm, Digest)> {
+        let mut left = &*self.0;
+        std::iter::from_fn(move || {
+            let (place, rest) = left.split_first()?;
+            let algorithm = *Algorithm::ALL.get(usize::from(*place))?;
+            let (value, rest) = rest.split_at_checked(algorithm.len_bytes())?;
+            left = rest;
+            Some((algorithm, Digest::from_bytes(value)?))
+        })
+    }
 }
 
 impl StorageRoot {
@@ -451,8 +480,7 @@ impl Draft<'_> {
         stamp: &str,
     ) -> Result<Inserted> {
         let digest = passed.digest(self.algorithm).unwrap_or(Digest::EMPTY);
-        let fixity: Vec<_> =
-            passed.digests.iter().filter(|(algorithm, _)| self.fixity.contains(algorithm)).copied().collect();
+        let fixity = passed.digests.iter().filter(|(algorithm, _)| self.fixity.contains(algorithm)).copied();
         let mut files = self.files();
         files.check(logical_path)?;
         let Files { contents, journal, .. } = &mut *files;
@@ -461,22 +489,22 @@ impl Draft<'_> {
             Slot::Occupied(known) => known.into_mut(),
             Slot::Vacant(new) => {
                 let (path, is_new) = match (self.base_content(&digest), written) {
-                    (Some(path), _) => (path.to_owned(), false),
-                    (None, Some(written)) => (self.content_prefix() + &written.name, true),
+                    (Some(path), _) => (path.into(), false),
+                    (None, Some(written)) => ((self.content_prefix() + &written.name).into(), true),
                     (None, None) => {
                         let reason = format!("the bytes of {logical_path} went while they were read");
                         return Err(Error::Unwritable { id: self.id.clone(), reason });
                     }
                 };
                 keeps_file = is_new;
-                new.insert(Content { len: passed.len, path, is_new, fixity })
+                new.insert(Content { len: passed.len, path, is_new, is_used: false, fixity: Sums::new(fixity) })
             }
         };
         let line = Line {
             path: logical_path.to_owned(),
             len: passed.len,
             stamp: stamp.to_owned(),
-            content: content.path.clone(),
+            content: content.path.to_string(),
             digests: passed.digests.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         };
         let file = self.staged_file(digest, content, &passed.digests);
@@ -512,7 +540,8 @@ impl Draft<'_> {
                 continue;
             }
             let fixity = self.fixity.iter().filter_map(|algorithm| Some((*algorithm, parsed(algorithm.name())?)));
-            let content = Content { len: line.len, path: line.content.clone(), is_new, fixity: fixity.collect() };
+            let (path, fixity) = (line.content.as_str().into(), Sums::new(fixity));
+            let content = Content { len: line.len, path, is_new, is_used: false, fixity };
             files.contents.entry(digest).or_insert(content);
             files.earlier.insert(line.path.clone(), line);
         }

@@ -42,8 +42,8 @@ proptest! {
             for (path, seed) in files {
                 if seen.insert(*seed) {
                     let content = format!("{number}/{directory}/{path}");
-                    builder.add_content(digest(algorithm, *seed), &content);
-                    builder.add_fixity(Algorithm::Md5, &content, digest(Algorithm::Md5, *seed));
+                    builder.add_content(digest(algorithm, *seed), content.as_str());
+                    builder.add_fixity(Algorithm::Md5, content.as_str(), digest(Algorithm::Md5, *seed));
                 }
             }
             let state = files.iter().map(|(path, seed)| (Arc::from(path.as_str()), digest(algorithm, *seed)));

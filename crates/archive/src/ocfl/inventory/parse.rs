@@ -167,7 +167,7 @@ fn head_of(document: &Document, versions: &[RawVersion], collector: &mut Collect
     highest
 }
 
-fn content_paths(manifest: &[(u32, Box<str>)], versions: &[RawVersion], directory: &str, collector: &mut Collector) {
+fn content_paths(manifest: &[(u32, Arc<str>)], versions: &[RawVersion], directory: &str, collector: &mut Collector) {
     for (_, path) in manifest {
         let mut parts = path.splitn(3, '/');
         let (version, second, rest) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
@@ -247,13 +247,13 @@ fn digest_usage(algorithm: Option<Algorithm>, collector: &mut Collector) {
 struct Manifest {
     digests: Vec<Digest>,
     first_paths: Vec<u32>,
-    content_paths: Vec<Box<str>>,
+    content_paths: Vec<Arc<str>>,
     /// From the collector's numbering of digests to the index in `digests`.
     renumbered: Vec<u32>,
 }
 
 impl Manifest {
-    fn new(mut entries: Vec<(u32, Box<str>)>, collector: &Collector) -> Manifest {
+    fn new(mut entries: Vec<(u32, Arc<str>)>, collector: &Collector) -> Manifest {
         let digest_of = |slot: u32| collector.slots.get(slot as usize).map_or(Digest::EMPTY, |slot| slot.digest);
         entries.sort_unstable_by(|(one, one_path), (two, two_path)| {
             (digest_of(*one), one_path).cmp(&(digest_of(*two), two_path))

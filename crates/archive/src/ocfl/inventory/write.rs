@@ -32,10 +32,12 @@ pub struct InventoryBuilder {
     algorithm: Algorithm,
     content_directory: Option<String>,
     /// The content paths of each digest.
-    manifest: BTreeMap<Digest, Vec<Box<str>>>,
+    manifest: BTreeMap<Digest, Vec<Arc<str>>>,
     versions: Vec<(VersionNumber, VersionRecord, State)>,
-    fixity: BTreeMap<String, Vec<(Box<str>, Digest)>>,
+    fixity: BTreeMap<String, Vec<(Arc<str>, Digest)>>,
     capitals: BTreeMap<Digest, Box<str>>,
+    /// How many fixity values of an algorithm are to be expected.
+    expected: usize,
 }
 
 impl InventoryBuilder {
@@ -50,6 +52,7 @@ impl InventoryBuilder {
             versions: Vec::new(),
             fixity: BTreeMap::new(),
             capitals: BTreeMap::new(),
+            expected: 0,
         }
     }
 
@@ -89,14 +92,21 @@ impl InventoryBuilder {
         self.content_directory = content_directory.map(str::to_owned);
     }
 
+    /// So many fixity values of each algorithm will be added.
+    pub fn expect_fixity(&mut self, count: usize) {
+        self.expected = count;
+    }
+
     /// Names a content file.
-    pub fn add_content(&mut self, digest: Digest, content_path: &str) {
+    pub fn add_content(&mut self, digest: Digest, content_path: impl Into<Arc<str>>) {
         self.manifest.entry(digest).or_default().push(content_path.into());
     }
 
     /// Adds a fixity value of a content file.
-    pub fn add_fixity(&mut self, algorithm: Algorithm, content_path: &str, digest: Digest) {
-        self.fixity.entry(algorithm.name().to_owned()).or_default().push((content_path.into(), digest));
+    pub fn add_fixity(&mut self, algorithm: Algorithm, content_path: impl Into<Arc<str>>, digest: Digest) {
+        let expected = self.expected;
+        let values = self.fixity.entry(algorithm.name().to_owned()).or_insert_with(|| Vec::with_capacity(expected));
+        values.push((content_path.into(), digest));
     }
 
     /// Adds a version with its whole state. Every digest must have its content added by the time of `finish`.
@@ -192,15 +202,16 @@ impl InventoryBuilder {
     }
 }
 
-fn fixity_blocks(blocks: BTreeMap<String, Vec<(Box<str>, Digest)>>, paths: &[Box<str>]) -> Vec<FixityBlock> {
+fn fixity_blocks(blocks: BTreeMap<String, Vec<(Arc<str>, Digest)>>, paths: &[Arc<str>]) -> Vec<FixityBlock> {
     if blocks.is_empty() {
         return Vec::new();
     }
     let indexes: HashMap<&str, u32> = paths.iter().zip(0_u32..).map(|(path, index)| (path.as_ref(), index)).collect();
-    let finish = |(name, mut values): (String, Vec<(Box<str>, Digest)>)| {
+    let finish = |(name, mut values): (String, Vec<(Arc<str>, Digest)>)| {
         values.sort_unstable();
-        let entries = values.into_iter().filter_map(|(path, digest)| Some((*indexes.get(path.as_ref())?, digest)));
-        FixityBlock { name, entries: entries.collect() }
+        let mut entries = Vec::with_capacity(values.len());
+        entries.extend(values.into_iter().filter_map(|(path, digest)| Some((*indexes.get(path.as_ref())?, digest))));
+        FixityBlock { name, entries }
     };
     blocks.into_iter().map(finish).collect()
 }

@@ -26,7 +26,7 @@ pub(super) struct Document {
     pub(super) head: Option<String>,
     pub(super) content_directory: Option<String>,
     /// The collector's number of the digest, and the content path.
-    pub(super) manifest: Option<Vec<(u32, Box<str>)>>,
+    pub(super) manifest: Option<Vec<(u32, Arc<str>)>>,
     pub(super) versions: Option<Vec<RawVersion>>,
     pub(super) fixity: Vec<RawFixity>,
 }
@@ -246,7 +246,7 @@ fn text<'a>(to: &'a mut Option<String>, code: Code, name: &'a str, collector: &'
 }
 
 struct Manifest<'a> {
-    to: &'a mut Option<Vec<(u32, Box<str>)>>,
+    to: &'a mut Option<Vec<(u32, Arc<str>)>>,
     collector: &'a mut Collector,
 }
 
