@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dipper_archive::digest::{Algorithm, Digest};
-use dipper_archive::package::{Checkpoints, Form, Layout, ReadError, SourceError, VerifiedReader};
+use dipper_archive::package::{
+    Checkpoints, Content, Form, Layout, PrepareError, ReadError, SourceError, VerifiedReader, prove,
+};
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
@@ -185,6 +187,45 @@ impl Downloads {
         })
     }
 
+    /// A stored file by itself. What makes ranges of it verifiable comes from reading it whole, once as long as it is in the
+    /// cache.
+    pub(crate) async fn stored(&self, package: &Package, content: Content) -> Result<Download, DownloadError> {
+        let key = (format!("{}/{}", package.id, content.digest), 0);
+        let opened = match self.cached(&key) {
+            Some(opened) => opened,
+            None => {
+                let (installation, package, content) = (self.installation.clone(), package.clone(), content.clone());
+                let runtime = tokio::runtime::Handle::current();
+                let proving = move || {
+                    let checkpoints = match proven(&installation, &package, &content) {
+                        Err((DownloadError::Damaged, reason)) => {
+                            let recording = fixity::damage_record(&installation, &package.id, &reason);
+                            return runtime.block_on(recording).map_err(Into::into).and(Err(DownloadError::Damaged));
+                        }
+                        proven => proven.map_err(|(error, _)| error)?,
+                    };
+                    let layout = Layout::new("", Form::Single, vec![content], 0).map_err(AssemblyError::from)?;
+                    Ok(Opened { layout: Arc::new(layout), checkpoints: Arc::new(checkpoints) })
+                };
+                let proved = tokio::task::spawn_blocking(proving).await;
+                let opened = proved.map_err(|error| DownloadError::Store(io::Error::other(error)))??;
+                self.remember(key, opened.clone());
+                opened
+            }
+        };
+        Ok(Download {
+            filename: content.logical_path.rsplit('/').next().unwrap_or_default().to_owned(),
+            len: content.size,
+            algorithm: content.algorithm,
+            checksum: content.digest,
+            package_id: package.id.clone(),
+            root: package.location.clone(),
+            order_id: package.id.clone(),
+            opened,
+            installation: Arc::clone(&self.installation),
+        })
+    }
+
     async fn opened(
         &self,
         package: &Package,
@@ -238,6 +279,39 @@ impl Downloads {
         }
         cache.truncate(kept);
     }
+}
+
+/// The checkpoints of a stored file, from reading it unless it is small. Damage is looked at twice before it is believed, and
+/// comes with what is wrong.
+fn proven(
+    installation: &Installation,
+    package: &Package,
+    content: &Content,
+) -> Result<Checkpoints, (DownloadError, String)> {
+    if let Some(small) = Checkpoints::of_small(content.algorithm, content.digest, content.size) {
+        return Ok(small);
+    }
+    let storage = installation.archive.storage().as_ref();
+    let look = || prove(content, storage, &[], &|| false);
+    let failure = match look().or_else(|_| look()) {
+        Ok(proven) => return Ok(proven.checkpoints),
+        Err(failure) => failure,
+    };
+    let reason = failure.to_string();
+    let error = match failure {
+        failure if failure.is_archived() => DownloadError::Archived,
+        PrepareError::Fixity { .. } => DownloadError::Damaged,
+        PrepareError::Source(SourceError::Io { .. }) => DownloadError::Store(io::Error::other(reason.clone())),
+        PrepareError::Source(_) => {
+            let content_path = content.location.strip_prefix(&package.location).and_then(|rest| rest.strip_prefix('/'));
+            match content_path.is_some_and(|path| fixity::was_deleted(&installation.archive, &package.location, path)) {
+                true => DownloadError::Gone("it was deleted from the archive".to_owned()),
+                false => DownloadError::Damaged,
+            }
+        }
+        _ => DownloadError::Store(io::Error::other(reason.clone())),
+    };
+    Err((error, reason))
 }
 
 fn open_single(file: &RestoreFile, checkpoints: Option<Vec<u8>>) -> Result<Opened, DownloadError> {

@@ -1,7 +1,7 @@
 //! The one door: what contracts, console and command line can ask for, with the checks that hold for all of them. Finding
 //! packages by their names is in `intake/lookup.rs` and `intake/search.rs`, deposits in `intake/deposit.rs`, the audit log in `intake/audit.rs`,
 //! what of a package can be asked for in `intake/portion.rs`, delivery into areas in `intake/retrieval.rs`, what lies there in `intake/outgoing.rs`, files that are handed back one
-//! by one in `intake/restore.rs`.
+//! by one in `intake/restore.rs`, and one file that somebody looks at in `intake/stored.rs`.
 
 mod account;
 mod audit;
@@ -16,6 +16,7 @@ mod portion;
 mod restore;
 mod retrieval;
 mod search;
+mod stored;
 
 use std::collections::HashMap;
 use std::io;
@@ -30,6 +31,7 @@ use crate::db::area_files::AreaFile;
 use crate::db::deliveries::Delivery;
 use crate::db::orders::{Channel, Failure, FailureCode, Order, OrderFilter, OrderKind};
 use crate::db::packages::{Package, PackageState, Version};
+use crate::db::steps::{self, Worked};
 use crate::db::{DatabaseError, area_files, deliveries, orders, packages};
 use crate::download::{DownloadError, Downloads, Fetch};
 use crate::excerpt::Excerpt;
@@ -54,6 +56,7 @@ pub use outgoing::{AreaUse, OpenedFile, OutgoingError, OutgoingFile};
 pub use portion::{FolderQuery, Portion};
 pub use restore::{OrderRestore, RestoreError, RestoreView, RestoredFile};
 pub use retrieval::OrderRetrieval;
+pub use stored::{MOST_BYTES, StoredContent, StoredError, StoredQuery};
 
 /// The door to one installation; cheap to clone.
 #[derive(Clone)]
@@ -149,8 +152,8 @@ pub enum IntakeError {
         /// Why, if it is known.
         reason: Option<String>,
     },
-    /// That was ordered already, and the order is under way: by link, the same of the package by this client; into an area,
-    /// the same content by anybody.
+    /// That was ordered already, and the order is under way: by link, the same of the package by this client in the same dialect,
+    /// so that the order can be shown there; into an area, the same content by anybody.
     #[error("order {existing} for the same package is under way")]
     AlreadyOrdered {
         /// The order that is under way.
@@ -277,6 +280,12 @@ impl Intake {
             Channel::Area => area_files::of_orders(&self.installation.database, &[id]).await?.pop(),
         };
         self.view(order, delivery, area_file).await
+    }
+
+    /// How far the reading for an order is that the caller may see, while somebody reads and knows that.
+    pub async fn order_worked(&self, caller: &Caller, id: &str) -> Result<Option<Worked>, IntakeError> {
+        self.order_readable(caller, id).await?;
+        Ok(steps::worked(&self.installation.database, id).await?)
     }
 
     async fn view(

@@ -168,6 +168,15 @@ impl Listing {
         Ok(chosen)
     }
 
+    /// A file by its path, with its length; nothing where the storage does not have it.
+    pub fn find(&self, path: &str) -> Option<(VersionFile<'_>, u64)> {
+        let position = self.position(0, self.len(), |known| known < path);
+        let place = self.places.get(position).filter(|place| !place.is_missing)?;
+        let is_it = self.path(position) == Some(path);
+        let file = place.file(&self.inventory).filter(|_| is_it)?;
+        Some((file, self.bytes(position, position + 1)))
+    }
+
     /// One page of a folder, `""` for the top; nothing when there is no such folder. An empty version has its top.
     pub fn folder(&self, folder: &str, after: Option<&FolderCursor>, limit: usize) -> Option<FolderPage> {
         let prefix = match folder.trim_end_matches('/') {

@@ -62,8 +62,8 @@ const DELIVERED_BYTES: Metric = Metric::counter(
     &["channel"],
     "Bytes of packages that were handed out, verified: sent to clients through \
      links of this server (link), or out of areas over https (https) or SFTP (sftp), or as \
-     files of restores (restore), or put into the store of deliveries, from where clients fetch them without this server \
-     (s3).",
+     files of restores (restore), or one by one in the console (file), or put into the store of deliveries, from where \
+     clients fetch them without this server (s3).",
 );
 const FIXITY_FAILURES: Metric = Metric::counter(
     "dipper_fixity_failures_total",
@@ -299,10 +299,13 @@ pub enum Channel {
     S3,
     /// Restores, file by file.
     Restore,
+    /// Stored files that people look at, without an order.
+    File,
 }
 
 impl Channel {
-    const ALL: [Channel; 5] = [Channel::Link, Channel::Https, Channel::Sftp, Channel::S3, Channel::Restore];
+    const ALL: [Channel; 6] =
+        [Channel::Link, Channel::Https, Channel::Sftp, Channel::S3, Channel::Restore, Channel::File];
 
     fn name(self) -> &'static str {
         match self {
@@ -311,6 +314,7 @@ impl Channel {
             Channel::Sftp => "sftp",
             Channel::S3 => "s3",
             Channel::Restore => "restore",
+            Channel::File => "file",
         }
     }
 }

@@ -223,7 +223,7 @@ impl Worker {
                 () = give_back.cancelled() => return hold.stop(),
                 () = tokio::time::sleep(settings.heartbeat) => {}
             }
-            match self.renew(lease).await {
+            match self.renew(lease, hold).await {
                 Ok(true) => {}
                 Ok(false) => return hold.lose(),
                 // The fence decides in the end; until then the work may still be worth doing.
@@ -232,10 +232,10 @@ impl Worker {
         }
     }
 
-    async fn renew(&self, lease: &Lease) -> Result<bool, DatabaseError> {
+    async fn renew(&self, lease: &Lease, hold: &Hold) -> Result<bool, DatabaseError> {
         let until = self.installation.clock.now().plus(self.installation.settings.lease);
         let mut transaction = self.installation.database.begin().await?;
-        let held = steps::renew(&mut transaction, lease, until).await?;
+        let held = steps::renew(&mut transaction, lease, until, hold.worked()).await?;
         transaction.commit().await?;
         Ok(held)
     }

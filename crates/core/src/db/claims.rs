@@ -191,7 +191,7 @@ async fn take(
         return Ok(Taken::NoRoom);
     }
     let update = "UPDATE steps SET state = 'leased', holder = $1, lease_until = $2, fence = fence + 1,
-                      attempts = attempts + 1, updated = $3
+                      attempts = attempts + 1, updated = $3, done_bytes = 0, all_bytes = 0
                   WHERE id = $4 AND state = 'ready'
                   RETURNING id, order_id, kind, fence, attempts";
     let update = sql(update).bind(claim.holder).bind(claim.until).bind(claim.now).bind(step.text("id")?);

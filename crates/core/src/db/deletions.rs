@@ -332,6 +332,13 @@ pub async fn is_under_way(transaction: &mut Transaction, package_id: &str) -> Re
     Ok(transaction.row(sql(query).bind(package_id)).await?.is_some())
 }
 
+/// An unfinished deletion of a package, if there is one.
+pub async fn unfinished(transaction: &mut Transaction, package_id: &str) -> Result<Option<String>, DatabaseError> {
+    let query = "SELECT e.order_id AS order_id FROM deletion_entries e JOIN orders o ON o.id = e.order_id
+                 WHERE e.package_id = $1 AND o.finished = 0 ORDER BY e.order_id";
+    transaction.row(sql(query).bind(package_id)).await?.map(|row| row.text("order_id")).transpose()
+}
+
 /// The deletion that is removing content of a contract's packages now, of one package where it is named.
 pub async fn under_way(
     transaction: &mut Transaction,

@@ -1,6 +1,7 @@
 //! Gateways: where the files of a contract's deposits are fetched from, with encrypted passwords.
 
-use crate::db::{Database, DatabaseError, Row, Transaction, sql};
+use crate::db::packages::any_of;
+use crate::db::{Database, DatabaseError, Row, Statement, Transaction, sql};
 use crate::time::Timestamp;
 
 /// A gateway as the catalogue keeps it.
@@ -18,6 +19,67 @@ pub struct GatewayRecord {
     pub created: Timestamp,
     /// When this one was registered.
     pub updated: Timestamp,
+}
+
+/// What is known of how a gateway answers, without what it is called with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayStanding {
+    /// The contract whose deposits come from there.
+    pub contract_id: String,
+    /// What its addresses begin with.
+    pub url: String,
+    /// When it was registered.
+    pub registered: Timestamp,
+    /// When a deposit was last stored, with all its files from there.
+    pub stored: Option<Timestamp>,
+    /// When a deposit last failed because of it, and why.
+    pub failed: Option<(Timestamp, String)>,
+    /// How many deposits wait for it.
+    pub waiting: u64,
+    /// When it is called again for one of them, and why the last call failed.
+    pub next: Option<(Timestamp, String)>,
+}
+
+/// The gateways of some contracts, by contract.
+pub async fn standing(database: &Database, contract_ids: &[&str]) -> Result<Vec<GatewayStanding>, DatabaseError> {
+    let mut values = Vec::with_capacity(contract_ids.len());
+    let chosen = any_of("contract_id", contract_ids, &mut values);
+    let text = format!("SELECT contract_id, url, updated FROM gateways WHERE 1 = 1{chosen} ORDER BY contract_id");
+    let statement = values.into_iter().fold(Statement::assembled(text), Statement::bind);
+    let mut found = Vec::new();
+    for row in database.rows(statement).await? {
+        let contract_id = row.text("contract_id")?;
+        // Each of these is the end of an index, or a few rows of one.
+        let stored =
+            "SELECT updated FROM orders WHERE contract_id = $1 AND kind = 'deposit' AND kind <> 'dissemination'
+                          AND state = 'stored' ORDER BY id DESC LIMIT 1";
+        let stored = database.row(sql(stored).bind(&contract_id)).await?;
+        let failed = "SELECT updated, COALESCE(failure_message, '') AS message FROM orders
+                      WHERE contract_id = $1 AND kind = 'deposit' AND kind <> 'dissemination' AND state = 'failed'
+                          AND failure_code = 'gateway' ORDER BY id DESC LIMIT 1";
+        let failed = database.row(sql(failed).bind(&contract_id)).await?;
+        let waiting = "SELECT COUNT(*) AS n, MIN(run_after) AS next, COALESCE(MAX(failure), '') AS reason FROM steps
+                       WHERE contract_id = $1 AND state = 'waiting' AND waits_for = 'gateway'";
+        let waiting = database.row(sql(waiting).bind(&contract_id)).await?;
+        let (mut count, mut next) = (0, None);
+        if let Some(waiting) = waiting {
+            count = waiting.count("n")?;
+            let reason = waiting.text("reason")?;
+            next = waiting.time_or_null("next")?.map(|next| (next, reason));
+        }
+        found.push(GatewayStanding {
+            url: row.text("url")?,
+            registered: row.time("updated")?,
+            stored: stored.map(|row| row.time("updated")).transpose()?,
+            failed: failed
+                .map(|row| Ok::<_, DatabaseError>((row.time("updated")?, row.text("message")?)))
+                .transpose()?,
+            waiting: count,
+            next,
+            contract_id,
+        });
+    }
+    Ok(found)
 }
 
 /// Writes the gateway of a contract in the place of the one before.

@@ -151,8 +151,8 @@ const COLUMNS: &str = "id, kind, dialect, contract_id, client_id, client_stored,
                        state, priority, rank, created, updated, delivered, failure_code, failure_message, \
                        channel, view, area_name, named_version, excerpt";
 
-/// Writes a new order. An unfinished one makes a dissemination a duplicate: by link, of the same client, who asked for the
-/// same of the package; in an area, of anybody for the same content.
+/// Writes a new order. An unfinished one makes a dissemination a duplicate: by link, of the same client, who asked in the same
+/// dialect for the same of the package; in an area, of anybody for the same content.
 pub async fn insert(transaction: &mut Transaction, order: &Order) -> Result<(), DatabaseError> {
     let insert = "INSERT INTO orders (id, kind, dialect, contract_id, client_id, client_stored, package_id, object_id,
                       version, size_bytes, state, finished, priority, rank, created, updated, channel, view,
@@ -233,7 +233,7 @@ pub async fn unfinished(database: &Database, wanted: &Order) -> Result<Option<Or
             let text = format!(
                 "SELECT {COLUMNS} FROM orders
                  WHERE client_id = $1 AND package_id = $2 AND kind = 'dissemination' AND finished = 0 AND channel = 'link'
-                     AND view = $3 AND excerpt = $4 AND (named_version = $5 OR version = $6)"
+                     AND dialect = $7 AND view = $3 AND excerpt = $4 AND (named_version = $5 OR version = $6)"
             );
             Statement::assembled(text)
                 .bind(&wanted.client_id)
@@ -242,6 +242,7 @@ pub async fn unfinished(database: &Database, wanted: &Order) -> Result<Option<Or
                 .bind(wanted.excerpt.as_deref().unwrap_or_default())
                 .bind(wanted.named_version.unwrap_or(0))
                 .bind(wanted.version)
+                .bind(&wanted.dialect)
         }
         Channel::Area => {
             let text = format!(

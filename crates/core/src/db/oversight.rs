@@ -2,7 +2,7 @@
 //! from an index in the order in which it is wanted, contract by contract, so that it costs by what it shows.
 
 use crate::db::packages::any_of;
-use crate::db::steps::{StepKind, WaitsFor};
+use crate::db::steps::{StepKind, WaitsFor, Worked};
 use crate::db::{Database, DatabaseError, Row, Statement, Value};
 use crate::named::named;
 use crate::order::{OrderKind, OrderState};
@@ -95,8 +95,10 @@ pub struct OpenStep {
     pub waits_for: Option<WaitsFor>,
     /// Why the last attempt failed.
     pub failure: Option<String>,
-    /// How far it is, where that is known.
+    /// How far a deposit is.
     pub progress: Option<Progress>,
+    /// How far the reading is, where that is known.
+    pub worked: Worked,
 }
 
 /// How far the work on a deposit is.
@@ -133,7 +135,7 @@ pub struct EndedOrder {
     pub ended: Timestamp,
     /// Why, as its client may read it.
     pub message: String,
-    /// Why, as the step told it.
+    /// Why, as the step told it; nothing once somebody has seen to it.
     pub cause: Option<String>,
 }
 
@@ -256,7 +258,7 @@ fn waits_for(row: &Row) -> Result<Option<WaitsFor>, DatabaseError> {
 const STEP: &str = "s.kind, s.state, s.order_id, o.kind AS order_kind, o.state AS order_state, s.contract_id, o.client_id, \
      o.package_id, o.object_id, s.size_bytes, s.rank, s.attempts, s.created, s.updated, s.run_after, s.lease_until, \
      COALESCE(s.holder, '') AS holder, s.waits_for, s.failure, s.turn_at, d.file_count, d.retrieved, d.existing, \
-     d.done_bytes";
+     d.done_bytes, s.done_bytes AS worked_bytes, s.all_bytes";
 const STEP_JOINS: &str = "JOIN orders o ON o.id = s.order_id LEFT JOIN deposits d ON d.order_id = s.order_id";
 
 /// The statement for the steps of a contract in a state, in the order in which their list is shown.
@@ -328,6 +330,7 @@ fn open_step(row: &Row) -> Result<OpenStep, DatabaseError> {
         waits_for: waits_for(row)?,
         failure: row.text_or_null("failure")?,
         progress,
+        worked: Worked { done_bytes: row.count("worked_bytes")?, all_bytes: row.count("all_bytes")? },
     })
 }
 

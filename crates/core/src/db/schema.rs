@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 21] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 22] = [
     (
         1,
         "catalogue",
@@ -135,6 +135,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 21] = [
         "package figures",
         include_str!("../../migrations/sqlite/0021_package_figures.sql"),
         include_str!("../../migrations/postgres/0021_package_figures.sql"),
+    ),
+    (
+        22,
+        "console",
+        include_str!("../../migrations/sqlite/0022_console.sql"),
+        include_str!("../../migrations/postgres/0022_console.sql"),
     ),
 ];
 

@@ -89,6 +89,15 @@ pub struct Lease {
     pub attempt: i64,
 }
 
+/// How far the work on a step is, in bytes; 0 of 0 where nobody knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Worked {
+    /// The bytes that were read.
+    pub done_bytes: u64,
+    /// All that are to be read.
+    pub all_bytes: u64,
+}
+
 /// How many steps are in which state, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepCount {
@@ -166,10 +175,25 @@ pub async fn next_due(database: &Database) -> Result<Option<Timestamp>, Database
     database.row(sql(query)).await?.map_or(Ok(None), |row| row.time_or_null("due"))
 }
 
-/// Lengthens a lease; `false` when it is held by somebody else or nobody.
-pub async fn renew(transaction: &mut Transaction, lease: &Lease, until: Timestamp) -> Result<bool, DatabaseError> {
-    let update = "UPDATE steps SET lease_until = $1 WHERE id = $2 AND fence = $3 AND state = 'leased'";
-    Ok(transaction.execute(sql(update).bind(until).bind(&lease.step_id).bind(lease.fence)).await? == 1)
+/// Lengthens a lease, and notes how far the work is; `false` when it is held by somebody else or nobody.
+pub async fn renew(
+    transaction: &mut Transaction,
+    lease: &Lease,
+    until: Timestamp,
+    worked: Worked,
+) -> Result<bool, DatabaseError> {
+    let update = "UPDATE steps SET lease_until = $1, done_bytes = $4, all_bytes = $5
+                  WHERE id = $2 AND fence = $3 AND state = 'leased'";
+    let update = sql(update).bind(until).bind(&lease.step_id).bind(lease.fence);
+    Ok(transaction.execute(update.bind(worked.done_bytes).bind(worked.all_bytes)).await? == 1)
+}
+
+/// How far the work on an order is, where somebody works on it and knows that.
+pub async fn worked(database: &Database, order_id: &str) -> Result<Option<Worked>, DatabaseError> {
+    let query = "SELECT done_bytes, all_bytes FROM steps WHERE order_id = $1 AND state = 'leased' AND all_bytes > 0
+                 ORDER BY id";
+    let row = database.row(sql(query).bind(order_id)).await?;
+    row.map(|row| Ok(Worked { done_bytes: row.count("done_bytes")?, all_bytes: row.count("all_bytes")? })).transpose()
 }
 
 /// Whether the lease still holds, and goes on to hold until the end of the transaction: the fence of what is published

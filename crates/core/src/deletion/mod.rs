@@ -4,7 +4,7 @@
 //! which stored files those are, so that what is deposited afterwards is never touched, and refuses the whole order when
 //! one part of it is at fault. When it is carried out, the policy says: at once, after a time in which it can be withdrawn,
 //! or after somebody else has approved it (`decision.rs`). A legal hold (`holds.rs`) keeps everything that it covers, whatever
-//! was asked for before.
+//! was asked for before. What came to no good end can be asked for again (`again.rs`).
 //!
 //! `steps/delete.rs` carries it out, package by package: deliveries are taken back (`handed_out.rs`), the archive is purged,
 //! and the catalogue records in one transaction what is gone. What is remembered of each file is its row of the deletion.
@@ -12,6 +12,7 @@
 //! A package of which nothing is left is `deleted`. It keeps its names, and its depositor may deposit under the same name
 //! again, which begins a new object with version 1 under the same identifier.
 
+pub mod again;
 pub mod decision;
 pub(crate) mod handed_out;
 pub mod holds;
@@ -239,6 +240,20 @@ pub enum DeletionError {
         /// Its state.
         state: OrderState,
     },
+    /// It came to its good end, or has not come to any.
+    #[error("deletion {order_id} is {state}: only what failed or was rejected can be asked for again")]
+    NotFailed {
+        /// The deletion.
+        order_id: String,
+        /// Its state.
+        state: OrderState,
+    },
+    /// Nothing that it was to remove is there.
+    #[error("nothing that deletion {0} was to remove is there any more")]
+    NothingLeft(String),
+    /// Another deletion of the same package is under way.
+    #[error("deletion {0} of the same filegroup is under way")]
+    Again(String),
     /// The work itself ended.
     #[error("the request was interrupted: {0}")]
     Interrupted(String),

@@ -38,7 +38,8 @@ pub async fn request(
     if !contracts::lock(&mut transaction, &command.contract_id).await? {
         return Err(DeletionError::ContractUnknown(command.contract_id));
     }
-    faults.extend(conflicts(&mut transaction, &command).await?);
+    let names: Vec<&str> = command.entries.iter().map(|entry| entry.filegroup.as_str()).collect();
+    faults.extend(conflicts(&mut transaction, &command.contract_id, &names).await?);
     if !faults.is_empty() {
         faults.sort_by(|one, other| (&one.filegroup, &one.file).cmp(&(&other.filegroup, &other.file)));
         return Err(DeletionError::Faults(faults));
@@ -134,13 +135,17 @@ async fn find(installation: &Installation, command: &DeletionCommand) -> Result<
 }
 
 /// Legal holds, and deposits that are under way. The caller holds the lock on the contract.
-async fn conflicts(transaction: &mut Transaction, command: &DeletionCommand) -> Result<Vec<Fault>, DeletionError> {
-    let holds = holds::in_force(transaction, &command.contract_id).await?;
+pub(super) async fn conflicts(
+    transaction: &mut Transaction,
+    contract_id: &str,
+    object_ids: &[&str],
+) -> Result<Vec<Fault>, DeletionError> {
+    let holds = holds::in_force(transaction, contract_id).await?;
     let mut faults = Vec::new();
-    for entry in &command.entries {
-        let fault = |kind| Fault { filegroup: entry.filegroup.clone(), file: None, kind };
-        faults.extend(covering(&holds, &entry.filegroup).map(|hold| fault(FaultKind::Held(hold.reason.clone()))));
-        let package_id = ids::package_id(&ids::ocfl_id(&command.contract_id, &entry.filegroup));
+    for object_id in object_ids {
+        let fault = |kind| Fault { filegroup: (*object_id).to_owned(), file: None, kind };
+        faults.extend(covering(&holds, object_id).map(|hold| fault(FaultKind::Held(hold.reason.clone()))));
+        let package_id = ids::package_id(&ids::ocfl_id(contract_id, object_id));
         if let Some(order_id) = deletions::deposits_under_way(transaction, &package_id).await? {
             faults.push(fault(FaultKind::Busy(order_id)));
         }

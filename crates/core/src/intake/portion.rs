@@ -92,14 +92,24 @@ impl Intake {
         Ok(Resolved { scope, size_bytes: size_bytes(&versions, number, view) })
     }
 
-    fn version_of(&self, package: &Package, versions: &[Version], wanted: Option<u32>) -> Result<u32, IntakeError> {
+    pub(super) fn version_of(
+        &self,
+        package: &Package,
+        versions: &[Version],
+        wanted: Option<u32>,
+    ) -> Result<u32, IntakeError> {
         let number = wanted.unwrap_or(package.head);
         let is_there = versions.iter().any(|version| version.number == number);
         let unknown = || IntakeError::VersionUnknown { package_id: package.id.clone(), version: number };
         is_there.then_some(number).ok_or_else(unknown)
     }
 
-    async fn listing(&self, package: &Package, version: u32, view: View) -> Result<Arc<Listing>, IntakeError> {
+    pub(super) async fn listing(
+        &self,
+        package: &Package,
+        version: u32,
+        view: View,
+    ) -> Result<Arc<Listing>, IntakeError> {
         let (archive, listings) = (Arc::clone(&self.installation.archive), self.listings.clone());
         let package = package.clone();
         let reading = tokio::task::spawn_blocking(move || listings.of(&archive, &package, version, view)).await;

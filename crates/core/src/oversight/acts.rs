@@ -1,6 +1,8 @@
 //! What an operator does about the work. Each act is one transaction, with an event and an entry of the audit log. Whoever
 //! calls these has looked whether it is allowed.
 
+use std::sync::Arc;
+
 use tracing::info;
 
 use super::{OversightError, Result};
@@ -8,8 +10,8 @@ use crate::audit::{self, AuditEntry, AuditKind};
 use crate::db::events::Event;
 use crate::db::orders::{Failure, FailureCode, Order, OrderKind};
 use crate::db::packages::{self, PackageState};
-use crate::db::{Transaction, checks, deliveries, deposits, events, excerpts, orders, restores, steps};
-use crate::deletion::Agent;
+use crate::db::{DatabaseError, Transaction, checks, deliveries, deposits, events, excerpts, orders, restores, steps};
+use crate::deletion::{Agent, again};
 use crate::ids;
 use crate::installation::Installation;
 use crate::order::{OrderState, Signal};
@@ -23,8 +25,13 @@ const HIGHEST: i64 = 100;
 /// Orders again what failed or was rejected: a new order like it, for the same client. Gives its identifier.
 ///
 /// An order never goes back, so this one has states, events and a delivery of its own. Duplicates are judged as they are
-/// for any order.
-pub async fn retry(installation: &Installation, agent: &Agent, order_id: &str) -> Result<String> {
+/// for any order. A deletion is asked for as far as it was not carried out, and has to be approved again where that is the
+/// policy.
+pub async fn retry(installation: &Arc<Installation>, agent: &Agent, order_id: &str) -> Result<String> {
+    let kind = orders::get(&installation.database, order_id).await?.map(|order| order.kind);
+    if kind == Some(OrderKind::Deletion) {
+        return Ok(again::again(installation, agent, order_id).await?.id);
+    }
     let now = installation.clock.now();
     let mut transaction = installation.database.begin().await?;
     let failed = locked(&mut transaction, order_id).await?;
@@ -67,9 +74,6 @@ async fn repeat(
     failed: &Order,
     order: &Order,
 ) -> Result<()> {
-    if order.kind == OrderKind::Deletion {
-        return Err(OversightError::NotRepeated(order.kind));
-    }
     progress::receive(transaction, order, &installation.settings).await?;
     match order.kind {
         OrderKind::Deposit => deposits::again(transaction, &failed.id, &order.id).await?,
@@ -86,8 +90,27 @@ async fn repeat(
                 return Err(OversightError::Unfit { package_id: package.id, state: package.state });
             }
         }
+        // Whose files are looked for again.
         OrderKind::Deletion => {}
     }
+    Ok(())
+}
+
+/// Has an order that failed or was rejected told of no more, because it needs nothing more.
+pub async fn dismiss(installation: &Installation, agent: &Agent, order_id: &str) -> Result<()> {
+    let now = installation.clock.now();
+    let mut transaction = installation.database.begin().await?;
+    let order = locked(&mut transaction, order_id).await?;
+    if !matches!(order.state, OrderState::Failed | OrderState::Rejected) {
+        return Err(OversightError::NotFailed { order_id: order.id, state: order.state });
+    }
+    if steps::dead_settle(&mut transaction, order_id, now).await? == 0 {
+        return Err(OversightError::SeenTo(order.id));
+    }
+    let detail = format!("order {order_id}, which is {}, needs nothing more", order.state);
+    record(&mut transaction, agent, "order dismissed", &order, detail, now).await?;
+    transaction.commit().await?;
+    info!(order_id, agent = %agent.told(), "order dismissed");
     Ok(())
 }
 
@@ -184,14 +207,14 @@ async fn locked(transaction: &mut Transaction, order_id: &str) -> Result<Order> 
 }
 
 /// The act, for the order's own record and for the log that cannot be changed.
-async fn record(
+pub(crate) async fn record(
     transaction: &mut Transaction,
     agent: &Agent,
     kind: &str,
     order: &Order,
     detail: String,
     now: Timestamp,
-) -> Result<()> {
+) -> std::result::Result<(), DatabaseError> {
     let package_id = Some(order.package_id.clone()).filter(|id| !id.is_empty());
     let mut event = Event::new(kind, now);
     (event.agent, event.order_id, event.package_id) = (agent.told(), Some(order.id.clone()), package_id.clone());

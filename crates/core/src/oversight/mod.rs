@@ -16,13 +16,14 @@ use std::time::Duration;
 
 use crate::caller::{Caller, Role};
 use crate::db::checks::{self, Standing};
+use crate::db::gateways::{self, GatewayStanding};
 use crate::db::oversight::{self as look, EndedOrder, KeptDelivery, OpenStep, QueueCount, StepState};
 use crate::db::packages::{self, PackageState};
 use crate::db::processes::{self, Process};
 use crate::db::recalls::{self, RecallUnderWay};
 use crate::db::tallies::{self, Tally, Unit};
 use crate::db::{DatabaseError, orders, package_figures};
-use crate::deletion::Agent;
+use crate::deletion::{Agent, DeletionError};
 use crate::installation::Installation;
 use crate::order::{OrderKind, OrderState};
 use crate::time::Timestamp;
@@ -105,7 +106,7 @@ pub enum OversightError {
     #[error("there is no package {0}")]
     PackageUnknown(String),
     /// The order did not fail.
-    #[error("order {order_id} is {state}: only what failed or was rejected can be ordered again")]
+    #[error("order {order_id} is {state}: it neither failed nor was rejected")]
     NotFailed {
         /// The order.
         order_id: String,
@@ -115,6 +116,12 @@ pub enum OversightError {
     /// What was asked for is for its depositor to ask for again.
     #[error("a {0} is not repeated for somebody else: whoever asked for it can ask again")]
     NotRepeated(OrderKind),
+    /// Somebody has ordered it again, or said that it needs nothing more.
+    #[error("order {0} was seen to already")]
+    SeenTo(String),
+    /// A deletion cannot be asked for again.
+    #[error(transparent)]
+    Deletion(#[from] DeletionError),
     /// The package cannot be handed out.
     #[error("package {package_id} is {state}, so the order would fail again: have the package verified first")]
     Unfit {
@@ -255,6 +262,11 @@ impl Oversight {
         Ok(begins.map(|begin| (begin, known.get(&begin).copied().unwrap_or_default())).collect())
     }
 
+    /// The gateways of the contracts, with what is known of how they answer.
+    pub async fn gateways(&self, caller: &Caller) -> Result<Vec<GatewayStanding>> {
+        Ok(gateways::standing(&self.installation.database, &operated(caller)?).await?)
+    }
+
     /// The deliveries that are kept, those first that are kept the shortest: at most `limit` behind the place that an
     /// earlier page ended with.
     pub async fn deliveries(
@@ -271,6 +283,12 @@ impl Oversight {
     pub async fn retry(&self, caller: &Caller, order_id: &str) -> Result<String> {
         self.steered(caller, order_id).await?;
         acts::retry(&self.installation, &agent(caller), order_id).await
+    }
+
+    /// Has an order that came to no good end told of no more: it needs nothing more.
+    pub async fn dismiss(&self, caller: &Caller, order_id: &str) -> Result<()> {
+        self.steered(caller, order_id).await?;
+        acts::dismiss(&self.installation, &agent(caller), order_id).await
     }
 
     /// Ends an order that is under way, or gives back what was delivered for it.

@@ -336,7 +336,7 @@ const ANEW: &str = "it was stored anew after the deletion was asked for";
 
 /// Whether what is stored where the file was is another one, which came after the deletion was asked for. A file that is
 /// gone is not: an earlier attempt may have been cut off, and is finished by the same purge again.
-fn is_another(object: &Object, order: &Order, file: &DeletionFile) -> bool {
+pub(crate) fn is_another(object: &Object, order: &Order, file: &DeletionFile) -> bool {
     let inventory = object.inventory();
     let created = inventory.version(file.version).and_then(|version| version.created_at());
     if created.is_some_and(|created| Timestamp::from(created) > order.created) {
@@ -353,16 +353,17 @@ async fn finish(installation: &Installation, lease: &Lease) -> Result<(), Failed
     let now = installation.clock.now();
     let mut transaction = installation.database.begin().await?;
     let mut order = orders::get_locked(&mut transaction, &lease.order_id).await?.ok_or(StepError::Lost)?;
-    if !steps::end(&mut transaction, lease, StepEnd::Done, now).await? {
-        return if order.state.is_finished() { Ok(()) } else { Err(StepError::Lost.into()) };
-    }
-    let (signal, failure) = match failed {
-        0 => (Signal::Deleted, None),
+    let (signal, failure, end) = match failed {
+        0 => (Signal::Deleted, None, StepEnd::Done),
         count => {
             let message = format!("{count} of {} filegroups were not deleted, or not wholly.", entries.len());
-            (Signal::Failed, Some(Failure { code: FailureCode::NotPreserved, message }))
+            let end = StepEnd::Dead(message.clone());
+            (Signal::Failed, Some(Failure { code: FailureCode::NotPreserved, message }), end)
         }
     };
+    if !steps::end(&mut transaction, lease, end, now).await? {
+        return if order.state.is_finished() { Ok(()) } else { Err(StepError::Lost.into()) };
+    }
     progress::advance(&mut transaction, &mut order, signal, failure, now, &installation.settings).await?;
     transaction.commit().await?;
     crate::trace::order_ended(&order);

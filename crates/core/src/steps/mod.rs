@@ -20,6 +20,8 @@ use crate::installation::Installation;
 use crate::order::Signal;
 use crate::progress::ProgressError;
 
+pub(crate) use delete::is_another;
+
 /// Why a step did not do its work.
 #[derive(Debug)]
 pub(crate) enum StepError {

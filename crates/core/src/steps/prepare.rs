@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dipper_archive::ocfl;
-use dipper_archive::package::{Control, Options, Prepared, Sink, prepare};
+use dipper_archive::package::{Control, Options, Prepared, Progress, Sink, prepare};
 use tracing::{info, warn};
 
 use crate::assembly::{Assembly, AssemblyError, LAYOUT_FORMAT, Part, Scope};
@@ -16,7 +16,7 @@ use crate::caller::Role;
 use crate::db::deliveries::{Delivery, DeliveryFile};
 use crate::db::orders::{Failure, FailureCode, Order};
 use crate::db::packages::{Package, PackageState};
-use crate::db::steps::{Lease, StepEnd};
+use crate::db::steps::{Lease, StepEnd, Worked};
 use crate::db::{contracts, deliveries, orders, packages, steps};
 use crate::fixity::{self, Check};
 use crate::hold::Hold;
@@ -179,6 +179,9 @@ fn verify(
         Destination::Computed | Destination::Store(_) => assembly.parts(installation.settings.split),
     };
     let cancelled = || hold.is_over();
+    // How long several parts are is known one after the other.
+    let whole = (parts.len() > 1).then_some(order.size_bytes);
+    let mut done_before = 0;
     let mut verified = Vec::with_capacity(parts.len());
     for (number, part) in (1..).zip(parts) {
         let layout = match destination {
@@ -187,7 +190,11 @@ fn verify(
         };
         let layout = layout.map_err(assembly_error)?;
         let mut writer = destination.begin(number, &part, &layout, &cancelled)?;
-        let control = Control { cancelled: Some(&cancelled), progress: None };
+        let mut note = |progress: Progress| {
+            let all_bytes = whole.unwrap_or(progress.bytes_total);
+            hold.note(Worked { done_bytes: done_before + progress.bytes, all_bytes });
+        };
+        let control = Control { cancelled: Some(&cancelled), progress: Some(&mut note) };
         let options = Options::new(installation.settings.checksum);
         let is_needed = writer.is_needed();
         let mut write = |piece: &[u8]| writer.write(piece);
@@ -195,6 +202,7 @@ fn verify(
         let prepared = prepare(&layout, archive.storage().as_ref(), &options, control, sink)
             .map_err(|error| destination.prepare_error(error, hold))?;
         destination.finish(writer, hold)?;
+        done_before += prepared.len;
         verified.push((part, prepared));
     }
     let check = Check {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dipper_core::db::claims::{self, Claim, Claimed};
 use dipper_core::db::deliveries;
-use dipper_core::db::steps::{self, StepEnd};
+use dipper_core::db::steps::{self, StepEnd, Worked};
 use dipper_core::installation::Installation;
 use dipper_core::order::OrderState;
 use dipper_core::settings::Settings;
@@ -69,7 +69,7 @@ async fn who_lost_the_lease_publishes_nothing() {
     assert!(!end(&bench, &stalled, StepEnd::Later(bench.clock.now(), "late".to_owned())).await);
     let mut transaction = bench.installation.database.begin().await.unwrap();
     assert!(!steps::holds(&mut transaction, &stalled).await.unwrap());
-    assert!(!steps::renew(&mut transaction, &stalled, bench.clock.now()).await.unwrap());
+    assert!(!steps::renew(&mut transaction, &stalled, bench.clock.now(), Worked::default()).await.unwrap());
     drop(transaction);
     let delivery = deliveries::of_order(&bench.installation.database, &order.id).await.unwrap();
     assert_eq!(delivery, delivered.delivery);

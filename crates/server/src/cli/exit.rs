@@ -131,9 +131,12 @@ fn exit_of_deletion(error: &DeletionError) -> Option<Exit> {
         | DeletionError::PackageUnknown { .. }
         | DeletionError::HoldUnknown(_) => Some(Exit::NotFound),
         DeletionError::NotAllowed { .. } | DeletionError::SamePerson(_) => Some(Exit::NotAllowed),
-        DeletionError::TooLate(_) | DeletionError::NotWaiting { .. } | DeletionError::NotWithdrawable { .. } => {
-            Some(Exit::Conflict)
-        }
+        DeletionError::TooLate(_)
+        | DeletionError::NotWaiting { .. }
+        | DeletionError::NotWithdrawable { .. }
+        | DeletionError::NotFailed { .. }
+        | DeletionError::NothingLeft(_)
+        | DeletionError::Again(_) => Some(Exit::Conflict),
         DeletionError::Reason | DeletionError::Empty => Some(Exit::Usage),
         DeletionError::Database(error) if error.is_busy() || error.is_full() => Some(Exit::Again),
         DeletionError::Interrupted(_) | DeletionError::Database(_) => None,
@@ -146,6 +149,7 @@ fn exit_of_oversight(error: &OversightError) -> Option<Exit> {
         OversightError::NotAllowed => Some(Exit::NotAllowed),
         OversightError::NotFailed { .. }
         | OversightError::NotRepeated(_)
+        | OversightError::SeenTo(_)
         | OversightError::Unfit { .. }
         | OversightError::Again { .. }
         | OversightError::NotCancellable { .. }
@@ -153,6 +157,7 @@ fn exit_of_oversight(error: &OversightError) -> Option<Exit> {
         | OversightError::NothingStored { .. }
         | OversightError::NotScheduled(_) => Some(Exit::Conflict),
         OversightError::Rank(_) => Some(Exit::Usage),
+        OversightError::Deletion(error) => exit_of_deletion(error),
         OversightError::Database(error) if error.is_busy() || error.is_full() => Some(Exit::Again),
         OversightError::Database(_) => None,
     }

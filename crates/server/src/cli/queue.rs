@@ -35,6 +35,13 @@ enum Act {
         #[command(flatten)]
         operator: Operator,
     },
+    /// Have an order that failed or was rejected told of no more: it needs nothing more
+    Dismiss {
+        /// The order
+        order: String,
+        #[command(flatten)]
+        operator: Operator,
+    },
     /// Withdraw an order that is under way, or take back what was delivered for it
     Cancel {
         /// The order
@@ -67,6 +74,10 @@ async fn steer(local: &LocalArguments, act: Act, output: Output) -> anyhow::Resu
         Act::Retry { order, operator } => {
             let new = acts::retry(&installation, &operator.agent()?, &order).await?;
             (json!({ "repeated": order, "orderId": new }), format!("order {new} takes the place of {order}\n"))
+        }
+        Act::Dismiss { order, operator } => {
+            acts::dismiss(&installation, &operator.agent()?, &order).await?;
+            (json!({ "orderId": order, "dismissed": true }), format!("order {order} is told of no more\n"))
         }
         Act::Cancel { order, operator } => {
             let state = acts::cancel(&installation, &operator.agent()?, &order).await?;
