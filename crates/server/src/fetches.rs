@@ -84,6 +84,11 @@ impl Delivery {
         Delivery::known_by(restore_id, &number.to_string(), 0, size, (0, 0))
     }
 
+    /// A stored file that a client looks at; the two take the place of the contract.
+    pub(crate) fn of_stored(client_id: &str, package_id: &str, path: &str, digest: &str, size: u64) -> Delivery {
+        Delivery::known_by(&format!("{client_id}/{package_id}"), &format!("{digest}/{path}"), 0, size, (0, 0))
+    }
+
     fn known_by(contract_id: &str, name: &str, inode: u64, size: u64, written: (i64, i64)) -> Delivery {
         Delivery { contract_id: contract_id.to_owned(), name: name.to_owned(), inode, size, written }
     }

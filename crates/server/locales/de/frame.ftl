@@ -34,3 +34,5 @@ refusal-503-title = Im Moment nicht
 refusal-503 = Das Archiv ist beschäftigt oder nicht erreichbar. Versuchen Sie es bald noch einmal.
 refusal-other = Das Archiv hat nicht getan, worum es gebeten wurde.
 refusal-home = Zur Startseite
+frame-overview = Übersicht
+frame-administration = Verwaltung

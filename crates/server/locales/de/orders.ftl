@@ -83,3 +83,4 @@ receipt-released = Zurückgegeben
 receipt-files = Ausgelieferte Dateien
 receipt-made = Diese Seite wurde erstellt
 receipt-print = Drucken Sie diese Seite mit Ihrem Browser.
+order-worked = { $done } von { $all } gelesen

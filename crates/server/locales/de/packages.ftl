@@ -86,3 +86,11 @@ folder-files = { $count ->
 folder-order-chosen = Ausgewähltes bestellen
 folder-order-folder = Diesen Ordner bestellen
 folder-order-all = Alles bestellen
+folder-ticks-stay = Was angekreuzt ist, bleibt es auf den anderen Seiten dieses Ordners.
+event-file-fetched = Datei abgeholt
+event-order-repeated = erneut bestellt
+event-order-dismissed = braucht nichts mehr
+folder-elsewhere = { $count ->
+    [one] Eines mehr ist auf anderen Seiten angekreuzt
+   *[other] { $count } mehr sind auf anderen Seiten angekreuzt
+  }

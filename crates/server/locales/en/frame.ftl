@@ -34,3 +34,5 @@ refusal-503-title = Not at the moment
 refusal-503 = The archive is busy or not reachable. Try again soon.
 refusal-other = The archive did not do what was asked.
 refusal-home = To the first page
+frame-overview = Overview
+frame-administration = Administration

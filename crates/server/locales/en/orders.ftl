@@ -83,3 +83,4 @@ receipt-released = Given back
 receipt-files = Delivered files
 receipt-made = This page was made
 receipt-print = Print this page with your browser.
+order-worked = { $done } of { $all } read

@@ -86,3 +86,11 @@ folder-files = { $count ->
 folder-order-chosen = Order what is ticked
 folder-order-folder = Order this folder
 folder-order-all = Order all of it
+folder-ticks-stay = What is ticked stays ticked on the other pages of this folder.
+event-file-fetched = file fetched
+event-order-repeated = ordered again
+event-order-dismissed = needs nothing more
+folder-elsewhere = { $count ->
+    [one] One more is ticked on other pages
+   *[other] { $count } more are ticked on other pages
+  }

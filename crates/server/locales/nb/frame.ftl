@@ -34,3 +34,5 @@ refusal-503-title = Ikke akkurat nå
 refusal-503 = Arkivet er opptatt eller utilgjengelig. Prøv igjen om litt.
 refusal-other = Arkivet gjorde ikke det som ble bedt om.
 refusal-home = Til forsiden
+frame-overview = Oversikt
+frame-administration = Administrasjon

@@ -83,3 +83,4 @@ receipt-released = Gitt tilbake
 receipt-files = Leverte filer
 receipt-made = Denne siden ble laget
 receipt-print = Skriv ut siden med nettleseren.
+order-worked = { $done } av { $all } lest

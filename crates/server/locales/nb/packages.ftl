@@ -86,3 +86,11 @@ folder-files = { $count ->
 folder-order-chosen = Bestill det som er valgt
 folder-order-folder = Bestill denne mappen
 folder-order-all = Bestill alt
+folder-ticks-stay = Det som er krysset av, forblir krysset av på de andre sidene i denne mappen.
+event-file-fetched = fil hentet
+event-order-repeated = bestilt på nytt
+event-order-dismissed = trenger ikke mer
+folder-elsewhere = { $count ->
+    [one] Én til er krysset av på andre sider
+   *[other] { $count } til er krysset av på andre sider
+  }

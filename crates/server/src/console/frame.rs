@@ -59,21 +59,47 @@ pub(crate) struct Place {
     pub(crate) key: &'static str,
     /// Whether the page lies there.
     pub(crate) is_here: bool,
+    /// Whether it is that page, and not one of several behind it.
+    pub(crate) is_page: bool,
 }
 
-/// Where the navigation leads, with the role that it takes.
-const PLACES: [(&str, &str, Role); 11] = [
-    ("/packages", "packages-title", Role::Read),
-    ("/orders", "orders-title", Role::Read),
-    ("/outgoing", "outgoing-title", Role::Read),
-    ("/webhooks", "webhooks-title", Role::Read),
-    ("/operations", "operations-title", Role::Operator),
-    ("/fixity", "fixity-title", Role::Operator),
-    ("/deliveries", "deliveries-title", Role::Operator),
-    ("/deletions", "deletions-title", Role::Operator),
-    ("/contracts", "contracts-title", Role::Operator),
-    ("/clients", "clients-title", Role::Operator),
-    ("/audit", "audit-title", Role::Operator),
+/// A part of the console, with its pages: the navigation leads to the first of them, and beside each to all.
+struct Section {
+    /// The key of its name.
+    key: &'static str,
+    /// The role that it takes.
+    role: Role,
+    /// The paths of its pages, and the keys of their names.
+    places: &'static [(&'static str, &'static str)],
+}
+
+const fn section(key: &'static str, role: Role, places: &'static [(&'static str, &'static str)]) -> Section {
+    Section { key, role, places }
+}
+
+/// Where the navigation leads.
+const SECTIONS: [Section; 7] = [
+    section("packages-title", Role::Read, &[("/packages", "packages-title")]),
+    section("orders-title", Role::Read, &[("/orders", "orders-title")]),
+    section("outgoing-title", Role::Read, &[("/outgoing", "outgoing-title")]),
+    section("webhooks-title", Role::Read, &[("/webhooks", "webhooks-title")]),
+    section(
+        "operations-title",
+        Role::Operator,
+        &[
+            ("/operations", "frame-overview"),
+            ("/processes", "processes-title"),
+            ("/deliveries", "deliveries-title"),
+            ("/deletions", "deletions-title"),
+            ("/gateways", "gateways-title"),
+        ],
+    ),
+    section("fixity-title", Role::Operator, &[("/fixity", "fixity-title")]),
+    section(
+        "frame-administration",
+        Role::Operator,
+        &[("/contracts", "contracts-title"), ("/clients", "clients-title"), ("/audit", "audit-title")],
+    ),
 ];
 
 /// What was done before this page: a text with something put into it.
@@ -134,6 +160,8 @@ pub(crate) struct Frame {
     pub(crate) csrf: String,
     /// Where one can go.
     pub(crate) places: Vec<Place>,
+    /// The key of the section that the page lies in, and its pages, where there are several.
+    pub(crate) section: Option<(&'static str, Vec<Place>)>,
     /// What was done before.
     pub(crate) note: Option<Note>,
 }
@@ -150,6 +178,7 @@ impl Frame {
             name: None,
             csrf,
             places: Vec::new(),
+            section: None,
             note: reader.note.as_deref().and_then(Note::read),
         }
     }
@@ -197,11 +226,28 @@ impl Frame {
     }
 }
 
-fn places(grants: &Grants, base: &str, target: &str) -> Vec<Place> {
+/// Where one can go from a page, and the pages beside it.
+fn places(grants: &Grants, base: &str, target: &str) -> (Vec<Place>, Option<(&'static str, Vec<Place>)>) {
     let here = target.split('?').next().unwrap_or_default().strip_prefix(base).unwrap_or_default();
     let lies_below = |path: &str| here.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let allowed = PLACES.iter().filter(|(_, _, role)| grants.has_anywhere(*role));
-    allowed.map(|(path, key, _)| Place { path, key, is_here: lies_below(path) }).collect()
+    let place = |(path, key): &(&'static str, &'static str)| Place {
+        path,
+        key,
+        is_here: lies_below(path),
+        is_page: here == *path,
+    };
+    let (mut main, mut beside) = (Vec::new(), None);
+    for section in SECTIONS.iter().filter(|section| grants.has_anywhere(section.role)) {
+        let places: Vec<Place> = section.places.iter().map(place).collect();
+        let is_here = places.iter().any(|place| place.is_here);
+        if let Some(first) = places.first() {
+            main.push(Place { key: section.key, is_here, ..first.clone() });
+        }
+        if is_here && places.len() > 1 {
+            beside = Some((section.key, places));
+        }
+    }
+    (main, beside)
 }
 
 impl<R: Entry> Visit<R> {
@@ -212,6 +258,7 @@ impl<R: Entry> Visit<R> {
 
     /// What stands around a page with this title, in words.
     pub(crate) fn frame_titled(&self, title: String) -> Frame {
+        let (places, section) = places(&self.caller.grants, &self.reader.base, &self.reader.target);
         Frame {
             words: self.words,
             base: self.reader.base.clone(),
@@ -220,7 +267,8 @@ impl<R: Entry> Visit<R> {
             target: self.reader.target.clone(),
             name: Some(self.session.name.clone()),
             csrf: self.csrf.clone(),
-            places: places(&self.caller.grants, &self.reader.base, &self.reader.target),
+            places,
+            section,
             note: self.reader.note.as_deref().and_then(Note::read),
         }
     }

@@ -15,6 +15,8 @@ mod refusals;
 pub(crate) mod routes;
 mod sessions;
 mod sign_in;
+mod states;
+mod told;
 mod visit;
 mod words;
 

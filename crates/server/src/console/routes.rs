@@ -7,8 +7,8 @@ use axum::response::Redirect;
 use axum::routing::{get, post};
 use dipper_core::Role;
 
-use super::depositor::{folder, order, ordering, orders, outgoing, package, packages, webhooks};
-use super::operator::{audit, clients, contracts, deletions, deliveries, fixity, operations, processes};
+use super::depositor::{file, folder, order, ordering, orders, outgoing, package, packages, webhooks};
+use super::operator::{audit, clients, contracts, deletions, deliveries, fixity, gateways, operations, processes};
 use super::{assets, issuer, preferences, refusals, sessions, sign_in};
 use crate::app::App;
 use crate::http::routes::Need;
@@ -58,6 +58,8 @@ fn pages() -> Pages {
         .get("/packages", READ, packages::list)
         .get("/packages/{packageId}", READ, package::show)
         .get("/packages/{packageId}/files", READ, folder::show)
+        .post("/packages/{packageId}/files", READ, folder::turn)
+        .get("/packages/{packageId}/file", READ, file::fetch)
         .post("/packages/{packageId}/orders", READ, ordering::order)
         .get("/orders", READ, orders::list)
         .get("/orders/{orderId}", READ, order::show)
@@ -71,9 +73,11 @@ fn pages() -> Pages {
         .post("/webhooks/{webhookId}/replay", READ, webhooks::replay)
         .get("/operations", OPERATOR, operations::show)
         .post("/operations/{orderId}/retry", OPERATOR, operations::retry)
+        .post("/operations/{orderId}/dismiss", OPERATOR, operations::dismiss)
         .post("/operations/{orderId}/cancel", OPERATOR, operations::cancel_order)
         .post("/operations/{orderId}/priority", OPERATOR, operations::set_priority)
         .get("/processes", OPERATOR, processes::show)
+        .get("/gateways", OPERATOR, gateways::show)
         .get("/fixity", OPERATOR, fixity::show)
         .post("/fixity/{packageId}/verify", OPERATOR, fixity::verify)
         .get("/deliveries", OPERATOR, deliveries::show)

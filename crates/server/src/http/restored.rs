@@ -1,4 +1,5 @@
-//! A file of a restore as an answer: all of it or a range, verified before it leaves, and noted once it was fetched whole.
+//! A file by itself as an answer, of a restore or as it is stored: all of it or a range, verified before it leaves, and noted
+//! once it was fetched whole.
 
 use std::io;
 use std::ops::Range;
@@ -9,8 +10,8 @@ use axum::http::header::{CONTENT_TYPE, ETAG, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use dipper_archive::digest::{Algorithm, Digest};
-use dipper_core::download::{DownloadError, Pieces};
-use dipper_core::intake::{Intake, RestoredFile};
+use dipper_core::download::{Download, DownloadError, Pieces};
+use dipper_core::intake::{Intake, RestoredFile, StoredContent};
 use dipper_core::meter::Channel;
 use dipper_core::time::Timestamp;
 use futures_util::stream;
@@ -32,20 +33,62 @@ pub(crate) struct Asked<'a> {
     pub(crate) etag: Algorithm,
 }
 
-/// Answers with a file, or a part of it.
+/// Answers with a file of a restore, or a part of it.
 pub(crate) async fn send(app: &App, asked: Asked<'_>, restored: RestoredFile) -> Result<Response, Refusal> {
     let RestoredFile { file, download } = restored;
     let checksum: Digest = file.checksums.of(asked.etag).unwrap_or(file.digest);
     let etag = format!("\"{checksum}\"");
-    let Some(sent) = file::select(asked.method, asked.headers, file.size_bytes, &etag)? else {
+    let delivery = Delivery::of_restore(asked.restore_id, file.number, file.size_bytes);
+    let noting = Noting { delivery, channel: Channel::Restore, owed: Owed::Restored(file.number) };
+    answer(app, (asked.method, asked.headers), &download, etag, noting).await
+}
+
+/// Answers with a stored file that a client looks at, or a part of it.
+pub(crate) async fn send_stored(
+    app: &App,
+    client_id: &str,
+    method: &Method,
+    headers: &HeaderMap,
+    stored: StoredContent,
+) -> Result<Response, Refusal> {
+    let StoredContent { package_id, version, path, download } = stored;
+    let etag = format!("\"{}\"", download.checksum);
+    let delivery = Delivery::of_stored(client_id, &package_id, &path, &download.checksum.to_string(), download.len);
+    let owed = Owed::Stored { client_id: client_id.to_owned(), package_id, version, path };
+    let noting = Noting { delivery, channel: Channel::File, owed };
+    answer(app, (method, headers), &download, etag, noting).await
+}
+
+/// What is noted of a file that is sent.
+struct Noting {
+    delivery: Delivery,
+    channel: Channel,
+    owed: Owed,
+}
+
+/// Where it is noted that a file was fetched whole.
+enum Owed {
+    /// In the restore, of the file with this number.
+    Restored(u32),
+    /// Among the events of the package.
+    Stored { client_id: String, package_id: String, version: u32, path: String },
+}
+
+async fn answer(
+    app: &App,
+    (method, headers): (&Method, &HeaderMap),
+    download: &Download,
+    etag: String,
+    noting: Noting,
+) -> Result<Response, Refusal> {
+    let Some(sent) = file::select(method, headers, download.len, &etag)? else {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
     };
-    let body = if asked.method == Method::HEAD {
+    let body = if *method == Method::HEAD {
         Body::empty()
     } else {
         let permit = file::permit(app)?;
-        let delivery = Delivery::of_restore(asked.restore_id, file.number, file.size_bytes);
-        let fetching = Fetching::begin(app, delivery, file.number);
+        let fetching = Fetching::begin(app, noting);
         let range = sent.range.clone();
         if range.is_empty() {
             fetching.all_sent(range)
@@ -67,7 +110,7 @@ pub(crate) fn put(response: &mut Response, name: HeaderName, value: &str) {
     }
 }
 
-fn refusal(error: DownloadError) -> Refusal {
+pub(crate) fn refusal(error: DownloadError) -> Refusal {
     let message = error.to_string();
     match error {
         DownloadError::Gone(_) => Refusal::not_found("the file was deleted from the archive"),
@@ -91,16 +134,18 @@ struct Fetching {
     intake: Intake,
     fetches: Arc<Fetches>,
     fetch: Fetch,
-    number: u32,
+    channel: Channel,
+    owed: Option<Owed>,
     /// Whether all that was asked for was sent.
     done: bool,
 }
 
 impl Fetching {
-    fn begin(app: &App, delivery: Delivery, number: u32) -> Fetching {
+    fn begin(app: &App, noting: Noting) -> Fetching {
         let fetches = app.fetches();
-        let fetch = fetches.begin(delivery, Timestamp::now());
-        Fetching { intake: app.intake().clone(), fetches, fetch, number, done: false }
+        let fetch = fetches.begin(noting.delivery, Timestamp::now());
+        let owed = Some(noting.owed);
+        Fetching { intake: app.intake().clone(), fetches, fetch, channel: noting.channel, owed, done: false }
     }
 
     /// Of an empty file.
@@ -111,7 +156,7 @@ impl Fetching {
     }
 
     fn send(self, pieces: Pieces, range: Range<u64>, permit: OwnedSemaphorePermit) -> Body {
-        let running = metrics::download(Channel::Restore);
+        let running = metrics::download(self.channel);
         let sending = Sending { fetching: self, pieces, range, running, _permit: permit };
         Body::from_stream(stream::try_unfold(sending, Sending::next))
     }
@@ -154,10 +199,19 @@ impl Drop for Fetching {
             return;
         }
         let (intake, fetches) = (self.intake.clone(), self.fetches.clone());
-        let (delivery, number) = (self.fetch.delivery.clone(), self.number);
+        let (delivery, owed) = (self.fetch.delivery.clone(), self.owed.take());
         let noting = async move {
-            if let Err(error) = intake.restored_fetched(&delivery.contract_id, number).await {
-                tracing::error!(restore_id = delivery.contract_id, number, %error, "a fetched file was not noted");
+            let noted = match owed {
+                Some(Owed::Restored(number)) => {
+                    intake.restored_fetched(&delivery.contract_id, number).await.map(|_| ())
+                }
+                Some(Owed::Stored { client_id, package_id, version, path }) => {
+                    intake.stored_fetched(&client_id, &package_id, version, &path).await
+                }
+                None => Ok(()),
+            };
+            if let Err(error) = noted {
+                tracing::error!(owner = delivery.contract_id, file = delivery.name, %error, "a fetched file was not noted");
                 fetches.forget(&delivery);
             }
         };

@@ -3,10 +3,13 @@
 
 use std::path::PathBuf;
 
+use dipper_archive::digest::Algorithm;
 use dipper_core::Role;
 use dipper_core::audit::AuditKind;
 use dipper_core::db::audit::{AuditFilter, list};
-use dipper_core::db::orders;
+use dipper_core::db::gateways::{self, GatewayRecord};
+use dipper_core::db::orders::{self, Failure, FailureCode, Order, OrderKind};
+use dipper_core::deletion::{self, Agent, DeletionCommand, DeletionEntry, DeletionError};
 use dipper_core::ingest::{IngestCommand, IngestControl};
 use dipper_core::order::OrderState;
 
@@ -60,6 +63,25 @@ fn content(server: &Server, bytes: &[u8]) -> PathBuf {
     files.into_iter().find(|path| std::fs::read(path).is_ok_and(|found| found == bytes)).expect("a file")
 }
 
+/// Has somebody ask for the deletion of package p1.
+async fn deletion(server: &Server, name: &str) -> Result<Order, DeletionError> {
+    let command = DeletionCommand {
+        contract_id: "2d17".to_owned(),
+        dialect: deletion::OPERATOR,
+        checksum: Algorithm::Md5,
+        reason: Some("asked for by its owner".to_owned()),
+        entries: vec![DeletionEntry { filegroup: "p1".to_owned(), ..DeletionEntry::default() }],
+        request: None,
+    };
+    deletion::request::request(&server.installation, &Agent::client(name, false), command).await
+}
+
+/// What stands in the first address of a page between these two.
+fn between(page: &Page, begin: &str, end: &str) -> String {
+    let found = page.text.split(begin).nth(1).and_then(|rest| rest.split_once(end));
+    found.unwrap_or_else(|| panic!("no {begin} in {}", page.text)).0.to_owned()
+}
+
 #[track_caller]
 fn went(page: &Page, path: &str) {
     assert_eq!((page.status, page.location()), (303, format!("/console{path}").as_str()), "{}", page.text);
@@ -80,7 +102,7 @@ async fn the_page_of_the_work_says_whether_it_is_stuck_and_orders_are_steered_fr
     olga.get("/operations").await.shows("The urgency was changed").shows("value=\"77\"");
     assert_eq!(olga.post(&format!("/operations/{id}/priority"), &[("priority", "101")]).await.status, 400);
     went(&olga.post(&format!("/operations/{id}/retry"), &[]).await, "/operations");
-    olga.get("/operations").await.shows("Not done:").shows("only what failed or was rejected can be ordered again");
+    olga.get("/operations").await.shows("Not done:").shows("it neither failed nor was rejected");
     went(&olga.post(&format!("/operations/{id}/cancel"), &[]).await, "/operations");
     olga.get("/operations").await.shows("Withdrawn:").shows("There is nothing to do.");
 
@@ -258,19 +280,7 @@ async fn deletions_are_approved_by_somebody_else_and_holds_keep_packages() {
     let server = Server::start(&[("deletion.policy", "approval")]).await;
     let mut olga = olga(&server).await;
     ingest(&server, "p1", &[("a.txt", b"alpha")]).await;
-    let order = async |name: &str| {
-        let agent = dipper_core::deletion::Agent::client(name, false);
-        let entry = dipper_core::deletion::DeletionEntry { filegroup: "p1".to_owned(), ..Default::default() };
-        let command = dipper_core::deletion::DeletionCommand {
-            contract_id: "2d17".to_owned(),
-            dialect: dipper_core::deletion::OPERATOR,
-            checksum: dipper_archive::digest::Algorithm::Md5,
-            reason: Some("asked for by its owner".to_owned()),
-            entries: vec![entry],
-            request: None,
-        };
-        dipper_core::deletion::request::request(&server.installation, &agent, command).await
-    };
+    let order = async |name: &str| deletion(&server, name).await;
     let id = order("depositor").await.expect("ordered").id;
     olga.get("/deletions").await.shows(&id).shows("put off").shows("asked for by its owner").shows("Approve");
     went(&olga.post(&format!("/deletions/{id}/withdraw"), &[]).await, "/deletions");
@@ -294,6 +304,122 @@ async fn deletions_are_approved_by_somebody_else_and_holds_keep_packages() {
 }
 
 #[tokio::test]
+async fn a_deletion_that_came_to_no_good_end_is_asked_for_and_approved_again() {
+    let server = Server::start(&[("deletion.policy", "approval")]).await;
+    let mut olga = olga(&server).await;
+    ingest(&server, "p1", &[("a.txt", b"alpha")]).await;
+    let id = deletion(&server, "depositor").await.expect("ordered").id;
+    olga.get("/deletions").await;
+    went(&olga.post(&format!("/deletions/{id}/approve"), &[]).await, "/deletions");
+    went(&olga.post("/holds", &[("contract", "2d17"), ("object", "p1"), ("reason", "case 7")]).await, "/deletions");
+    server.work().await;
+    let page = olga.get("/deletions").await;
+    page.shows("rejected").shows("Ask again");
+    let hold = between(&page, "/console/holds/", "/");
+    olga.get("/operations").await.shows("One order has failed");
+
+    // What kept it keeps it again.
+    let again = [("from", "deletions")];
+    went(&olga.post(&format!("/operations/{id}/retry"), &again).await, "/deletions");
+    olga.get("/deletions").await.shows("Not done:").shows("a legal hold keeps it: case 7");
+    went(&olga.post(&format!("/holds/{hold}/lift"), &[("reason", "closed")]).await, "/deletions");
+    went(&olga.post(&format!("/operations/{id}/retry"), &again).await, "/deletions");
+    let page = olga.get("/deletions").await;
+    page.shows("Ordered again").shows("put off");
+    let second = between(&page, "action=\"/console/deletions/", "/");
+    assert_ne!(second, id);
+    assert!(!olga.get("/operations").await.text.contains("One order has failed"));
+    went(&olga.post(&format!("/operations/{id}/retry"), &again).await, "/deletions");
+    olga.get("/deletions").await.shows("of the same filegroup is under way");
+    server.work().await;
+    assert!(content(&server, b"alpha").exists(), "it waits for the word of somebody");
+    went(&olga.post(&format!("/deletions/{second}/approve"), &[]).await, "/deletions");
+    server.work().await;
+    assert!(
+        !files_below(server.place.directory.path().join("data/archive"))
+            .iter()
+            .any(|path| { std::fs::read(path).is_ok_and(|found| found == b"alpha") })
+    );
+    went(&olga.post(&format!("/operations/{id}/retry"), &again).await, "/deletions");
+    olga.get("/deletions").await.shows("is there any more");
+    let told = format!("order {id} was repeated as order {second}");
+    assert!(acts(&server).await.contains(&told), "{told}");
+}
+
+#[tokio::test]
+async fn a_failed_order_that_needs_nothing_more_is_told_of_no_longer() {
+    let server = Server::start(&[]).await;
+    let mut olga = olga(&server).await;
+    let reader = server.caller("reader", &[("2d17", Role::Read)]).await;
+    let archive_id = ingest(&server, "p1", &[("a.txt", b"the content")]).await;
+    let id = reader.order(&archive_id).await;
+    olga.get("/operations").await;
+    went(&olga.post(&format!("/operations/{id}/dismiss"), &[]).await, "/operations");
+    olga.get("/operations").await.shows("Not done:").shows("it neither failed nor was rejected");
+    std::fs::write(content(&server, b"the content"), b"the contend").expect("written");
+    while !orders::get(server.database(), &id).await.expect("read").expect("there").state.is_finished() {
+        server.work_twice().await;
+    }
+    let dismiss = format!("/operations/{id}/dismiss");
+    olga.get("/operations").await.shows("One order has failed").shows(&dismiss);
+    let mut stranger = Browser::client(&server, "stranger", &[("other", Role::Operator)]).await;
+    stranger.get("/operations").await;
+    assert_eq!(stranger.post(&dismiss, &[]).await.status, 404);
+    went(&olga.post(&dismiss, &[]).await, "/operations");
+    let page = olga.get("/operations").await;
+    page.shows(&id).shows("Order again");
+    assert!(!page.text.contains("One order has failed") && !page.text.contains(&dismiss), "{}", page.text);
+    went(&olga.post(&dismiss, &[]).await, "/operations");
+    olga.get("/operations").await.shows("was seen to already");
+    assert_eq!(acts(&server).await, [format!("order {id}, which is failed, needs nothing more")]);
+}
+
+#[tokio::test]
+async fn gateways_are_shown_with_how_they_answer_and_without_what_they_are_called_with() {
+    let server = Server::start(&[]).await;
+    let mut olga = olga(&server).await;
+    olga.get("/gateways").await.shows("No contract has a gateway.");
+    let reader = server.caller("reader", &[("2d17", Role::Read)]).await;
+    let archive_id = ingest(&server, "p1", &[("a.txt", b"alpha")]).await;
+    let some = orders::get(server.database(), &reader.order(&archive_id).await).await.expect("read").expect("there");
+    let now = some.created;
+    let record = GatewayRecord {
+        contract_id: "2d17".to_owned(),
+        url: "https://name:sesame@gateway.example.org/files/".to_owned(),
+        username: "doorman".to_owned(),
+        password: b"encrypted".to_vec(),
+        created: now,
+        updated: now,
+    };
+    let mut transaction = server.database().begin().await.expect("begun");
+    gateways::put(&mut transaction, &record).await.expect("put");
+    transaction.commit().await.expect("committed");
+    let page = olga.get("/gateways").await;
+    page.shows("https://gateway.example.org/files/").shows("not used yet");
+    assert!(["sesame", "doorman", "encrypted"].iter().all(|secret| !page.text.contains(secret)), "{}", page.text);
+
+    let deposit = async |id: &str, state: OrderState, failure: Option<Failure>| {
+        let order = Order { id: id.to_owned(), kind: OrderKind::Deposit, state: OrderState::Pulling, ..some.clone() };
+        let mut transaction = server.database().begin().await.expect("begun");
+        orders::insert(&mut transaction, &order).await.expect("inserted");
+        let updated = server.installation.clock.now();
+        let ended = Order { state, failure, updated, ..order };
+        assert!(orders::update(&mut transaction, &ended, OrderState::Pulling).await.expect("updated"));
+        transaction.commit().await.expect("committed");
+        server.clock.advance(std::time::Duration::from_secs(60));
+    };
+    deposit("d1", OrderState::Stored, None).await;
+    olga.get("/gateways").await.shows(">answers<");
+    let failure = Failure { code: FailureCode::Gateway, message: "it answers with 500".to_owned() };
+    deposit("d2", OrderState::Failed, Some(failure)).await;
+    olga.get("/gateways").await.shows("failed last").shows("it answers with 500");
+    deposit("d3", OrderState::Stored, None).await;
+    olga.get("/gateways").await.shows(">answers<");
+    let mut stranger = Browser::client(&server, "stranger", &[("other", Role::Operator)]).await;
+    stranger.get("/gateways").await.shows("No contract has a gateway.");
+}
+
+#[tokio::test]
 async fn every_page_is_there_in_every_language() {
     let server = Server::start(&[]).await;
     let mut olga = olga(&server).await;
@@ -303,6 +429,7 @@ async fn every_page_is_there_in_every_language() {
         olga.get("/operations").await.shows(&format!("<h1>{title}</h1>"));
         for path in [
             "/processes",
+            "/gateways",
             "/fixity",
             "/console/deliveries",
             "/deletions",
@@ -313,7 +440,18 @@ async fn every_page_is_there_in_every_language() {
         ] {
             let page = olga.get(path).await;
             page.shows("<h1>");
-            for key in ["operations-", "fixity-", "clients-", "audit-", "step-", "role-", "language-", "contracts-"] {
+            for key in [
+                "operations-",
+                "fixity-",
+                "clients-",
+                "audit-",
+                "step-",
+                "role-",
+                "language-",
+                "contracts-",
+                "gateways-",
+                "frame-",
+            ] {
                 assert!(!page.text.contains(&format!(">{key}")), "{path} {languages}: {}", page.text);
             }
         }

@@ -109,6 +109,7 @@ mod on_postgres {
     mod cli_remote;
     mod cli_support;
     mod console;
+    mod console_depositor;
     mod console_operator;
     mod console_support;
     mod crash;

@@ -35,3 +35,5 @@ holds-lift-reason = Warum sie aufgehoben wird
 holds-empty = Es gibt keine Löschsperre.
 holds-was-set = Die Sperre ist gesetzt.
 holds-was-lifted = Die Sperre ist aufgehoben.
+deletions-again = Erneut verlangen
+deletions-again-one = Löschung { $order } erneut verlangen

@@ -150,3 +150,7 @@ processes-empty = Kein Prozess läuft.
 processes-leases = Woran sie arbeiten
 process-server = Server
 process-worker = Worker
+operations-bytes = { $done } von { $all }
+operations-dismiss = Erledigt
+operations-dismiss-one = Erledigt: Auftrag { $order } braucht nichts mehr
+operations-dismissed = Wird nicht länger gemeldet: { $what }

@@ -35,3 +35,5 @@ holds-lift-reason = Why it is lifted
 holds-empty = There is no legal hold.
 holds-was-set = The hold is set.
 holds-was-lifted = The hold is lifted.
+deletions-again = Ask again
+deletions-again-one = Ask again for deletion { $order }

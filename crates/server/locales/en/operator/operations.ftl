@@ -150,3 +150,7 @@ processes-empty = No process runs.
 processes-leases = What they work on
 process-server = server
 process-worker = worker
+operations-bytes = { $done } of { $all }
+operations-dismiss = Seen to
+operations-dismiss-one = Seen to: order { $order } needs nothing more
+operations-dismissed = Told of no longer: { $what }

@@ -35,3 +35,5 @@ holds-lift-reason = Hvorfor den oppheves
 holds-empty = Det er ingen slettesperre.
 holds-was-set = Sperren er satt.
 holds-was-lifted = Sperren er opphevet.
+deletions-again = Be om på nytt
+deletions-again-one = Be på nytt om sletting { $order }

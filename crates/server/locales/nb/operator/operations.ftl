@@ -82,11 +82,11 @@ finding-waiting-storage = { $count ->
     [one] Ett steg venter
    *[other] { $count } steg venter
   } på lagringen; det sjekkes igjen { $next }.
-waits-gateway = en avlevererers gateway
+waits-gateway = en avleverers gateway
 finding-waiting-gateway = { $count ->
     [one] Ett steg venter
    *[other] { $count } steg venter
-  } på en avlevererers gateway; det sjekkes igjen { $next }.
+  } på en avleverers gateway; det sjekkes igjen { $next }.
 waits-recall = innhold fra kaldlager
 finding-waiting-recall = { $count ->
     [one] Ett steg venter
@@ -150,3 +150,7 @@ processes-empty = Ingen prosess kjører.
 processes-leases = Hva de arbeider med
 process-server = tjener
 process-worker = arbeider
+operations-bytes = { $done } av { $all }
+operations-dismiss = Behandlet
+operations-dismiss-one = Behandlet: bestilling { $order } trenger ikke mer
+operations-dismissed = Meldes ikke lenger: { $what }

@@ -1,16 +1,19 @@
 //! What lies in a package, folder by folder, and the form to order a part of it.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use dipper_core::db::orders::View;
-use dipper_core::intake::FolderQuery;
+use dipper_core::excerpt::{Excerpt, ExcerptError};
+use dipper_core::intake::{FolderQuery, MOST_BYTES};
 use dipper_core::listing::{FileEntry, FolderCursor, FolderEntry, FolderPage};
 
-use super::{number, query, refused, view};
+use super::{number, ordering, query, refused, view};
 use crate::app::App;
-use crate::console::frame::{Frame, page};
-use crate::console::visit::Visit;
+use crate::console::frame::{Frame, Note, page};
+use crate::console::visit::{Act, Visit};
 use crate::console::words::Words;
 use crate::http::input::Parameters;
 use crate::http::refusal::Refusal;
@@ -39,13 +42,20 @@ struct FolderTemplate {
     size_told: String,
     folders: Vec<FolderRow>,
     files: Vec<FileRow>,
-    next: Option<String>,
+    /// Where the next page begins, and the query that leads there.
+    next: Option<(String, String)>,
+    /// Whether this is not the first page.
+    is_later: bool,
     is_preserved: bool,
+    /// What is ticked and does not stand on this page, each with the name of its field.
+    elsewhere: Vec<(&'static str, String)>,
+    elsewhere_told: String,
 }
 
 struct FolderRow {
     name: String,
     path: String,
+    is_ticked: bool,
     address: String,
     files: String,
     size: String,
@@ -54,6 +64,9 @@ struct FolderRow {
 struct FileRow {
     name: String,
     path: String,
+    is_ticked: bool,
+    /// Where it is fetched by itself; nothing where it is not handed out.
+    fetch: Option<String>,
     size: String,
     bytes: String,
     checksums: Vec<(&'static str, String)>,
@@ -93,9 +106,10 @@ impl Asked {
         above
     }
 
-    fn folder_row(&self, words: Words, entry: FolderEntry) -> FolderRow {
+    fn folder_row(&self, words: Words, entry: FolderEntry, ticks: &mut Ticks) -> FolderRow {
         let path = self.below(&entry.name);
         FolderRow {
+            is_ticked: ticks.folders.remove(&path),
             address: self.address(&path, ""),
             files: words.with("folder-files", "count", entry.file_count),
             size: words.size(&entry.size_bytes),
@@ -104,9 +118,14 @@ impl Asked {
         }
     }
 
-    fn file_row(words: Words, entry: FileEntry) -> FileRow {
+    fn file_row(&self, words: Words, entry: FileEntry, ticks: &mut Ticks) -> FileRow {
         let missing = || words.text("folder-missing");
+        let version = self.version.map(|number| number.to_string()).unwrap_or_default();
+        let view = if self.view == View::Version { "" } else { self.view.name() };
+        let can_be_fetched = entry.size_bytes.is_some_and(|bytes| bytes <= MOST_BYTES);
         FileRow {
+            is_ticked: ticks.files.remove(&entry.path),
+            fetch: can_be_fetched.then(|| query(&[("version", &version), ("view", view), ("path", &entry.path)])),
             size: entry.size_bytes.as_ref().map_or_else(missing, |bytes| words.size(bytes)),
             bytes: entry.size_bytes.as_ref().map(|bytes| words.bytes(bytes)).unwrap_or_default(),
             checksums: entry.checksums.iter().map(|(kind, digest)| (kind.name(), digest.to_string())).collect(),
@@ -116,12 +135,46 @@ impl Asked {
     }
 }
 
+/// What is ticked: on the page that a form came from, and on those before it.
+#[derive(Default)]
+struct Ticks {
+    files: BTreeSet<String>,
+    folders: BTreeSet<String>,
+}
+
 /// A page of a folder.
 pub(in crate::console) async fn show(
     State(app): State<App>,
     Path(id): Path<String>,
     visit: Visit<Read>,
     parameters: Parameters,
+) -> Result<Response, Refusal> {
+    leaf(&app, &visit, id, &parameters, Ticks::default()).await
+}
+
+/// Another page of a folder, with what is ticked on this one and others. Nothing is changed by it; it is a form that is posted
+/// because no address has room for so many paths.
+pub(in crate::console) async fn turn(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    act: Act<Read>,
+) -> Result<Response, Refusal> {
+    let Act { visit, form } = act;
+    let named = |name| form.all(name).map(str::to_owned).collect::<BTreeSet<String>>();
+    let ticks = Ticks { files: named("file"), folders: named("directory") };
+    match Excerpt::new(ticks.files.iter().cloned(), ticks.folders.iter().cloned()) {
+        Ok(_) | Err(ExcerptError::Nothing) => leaf(&app, &visit, id, &form, ticks).await,
+        Err(ExcerptError::TooMuch) => Ok(visit.go(&ordering::back(&id, &form)?, Note::failed("ordering-too-much", ""))),
+        Err(error @ ExcerptError::Path(_)) => Err(Refusal::bad_request(error.to_string())),
+    }
+}
+
+async fn leaf(
+    app: &App,
+    visit: &Visit<Read>,
+    id: String,
+    parameters: &Parameters,
+    mut ticks: Ticks,
 ) -> Result<Response, Refusal> {
     let (words, intake) = (visit.words, app.intake());
     let asked = Asked {
@@ -146,6 +199,11 @@ pub(in crate::console) async fn show(
         }
         _ => words.with("folder-title", "package", package.object_id.as_str()),
     };
+    let folders: Vec<FolderRow> = folders.into_iter().map(|entry| asked.folder_row(words, entry, &mut ticks)).collect();
+    let files: Vec<FileRow> = files.into_iter().map(|entry| asked.file_row(words, entry, &mut ticks)).collect();
+    // Those that stand on this page are taken out.
+    let elsewhere = ticks.folders.into_iter().map(|path| ("directory", path));
+    let elsewhere: Vec<_> = elsewhere.chain(ticks.files.into_iter().map(|path| ("file", path))).collect();
     Ok(page(&FolderTemplate {
         frame: visit.frame_titled(title),
         version: asked.version.map(|number| number.to_string()).unwrap_or_default(),
@@ -156,10 +214,13 @@ pub(in crate::console) async fn show(
         above: asked.above(),
         files_told: words.with("folder-files", "count", file_count),
         size_told: words.size(&size_bytes),
-        folders: folders.into_iter().map(|entry| asked.folder_row(words, entry)).collect(),
-        files: files.into_iter().map(|entry| Asked::file_row(words, entry)).collect(),
-        next: next.map(|next| asked.address(&asked.folder, &written(&next))),
+        folders,
+        files,
+        next: next.map(|next| (written(&next), asked.address(&asked.folder, &written(&next)))),
+        is_later: wanted.after.is_some(),
         is_preserved: package.state == dipper_core::db::packages::PackageState::Preserved,
+        elsewhere_told: words.with("folder-elsewhere", "count", elsewhere.len()),
+        elsewhere,
         object_id: package.object_id,
         id: asked.id,
     }))

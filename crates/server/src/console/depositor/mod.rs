@@ -1,5 +1,6 @@
 //! The pages of depositors: packages and what lies in them, orders, the outgoing area, webhooks.
 
+pub(super) mod file;
 pub(super) mod folder;
 pub(super) mod order;
 pub(super) mod ordering;
@@ -18,6 +19,8 @@ use dipper_core::order::OrderState;
 use dipper_core::time::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::states;
+use super::told::told;
 use super::words::Words;
 use crate::http::refusal::Refusal;
 
@@ -44,19 +47,7 @@ pub(super) struct Badge {
 
 impl Badge {
     pub(super) fn of_order(words: Words, state: OrderState) -> Badge {
-        let class = match state {
-            OrderState::Delivered | OrderState::Stored | OrderState::Deleted => "good",
-            OrderState::Failed | OrderState::Rejected => "bad",
-            OrderState::Held | OrderState::Recalling => "warn",
-            OrderState::Received
-            | OrderState::Queued
-            | OrderState::Pulling
-            | OrderState::Verifying
-            | OrderState::Storing
-            | OrderState::Deleting
-            | OrderState::Delivering
-            | OrderState::Cancelled => "",
-        };
+        let class = states::of_order(state);
         Badge { class, told: words.text(&format!("orders-state-{state}")) }
     }
 
@@ -78,20 +69,32 @@ pub(super) struct EventRow {
     pub(super) kind: String,
     pub(super) is_failure: bool,
     pub(super) agent: String,
-    /// In English.
+    /// In the reader's language, as far as that has words for it.
     pub(super) detail: String,
+    /// The language that it is in.
+    pub(super) language: &'static str,
 }
 
 impl EventRow {
     pub(super) fn of(words: Words, event: Event) -> EventRow {
         let key = format!("event-{}", event.kind.replace(' ', "-"));
+        let (detail, language) = in_words(words, event.detail);
         EventRow {
             at: Moment::of(words, &event.at),
             kind: words.find(&key, &[]).unwrap_or_else(|| event.kind.clone()),
             is_failure: !event.success,
             agent: event.agent,
-            detail: event.detail,
+            detail,
+            language,
         }
+    }
+}
+
+/// A sentence of the core in the reader's language if that has words for it, and the language that it is in then.
+fn in_words(words: Words, sentence: String) -> (String, &'static str) {
+    match told(words, &sentence) {
+        Some(told) => (told, words.code()),
+        None => (sentence, "en"),
     }
 }
 

@@ -8,10 +8,11 @@ use dipper_core::Role;
 use dipper_core::db::deliveries::Delivery;
 use dipper_core::db::orders::{Channel, Order};
 use dipper_core::db::packages::Package;
+use dipper_core::db::steps::Worked;
 use dipper_core::intake::OrderView;
 use dipper_core::order::OrderState;
 
-use super::{Badge, EventRow, Moment, encoded, portion_told, refused};
+use super::{Badge, EventRow, Moment, encoded, in_words, portion_told, refused};
 use crate::app::App;
 use crate::console::frame::{Frame, Note, page};
 use crate::console::visit::{Act, Visit};
@@ -43,8 +44,11 @@ struct OrderPage {
     /// What the live part shows, in short: it is left alone as long as this is the same.
     stamp: String,
     is_open: bool,
+    /// How far the reading is, in short and, where that is known, as a share of a hundred and in words.
+    worked_stamp: String,
+    worked: Option<(String, String)>,
     way: Vec<(String, &'static str, bool)>,
-    failure: Option<(String, String)>,
+    failure: Option<(String, String, &'static str)>,
     delivery: Option<DeliveryFacts>,
     can_cancel: bool,
     can_give_back: bool,
@@ -120,6 +124,12 @@ pub(in crate::console) async fn show(
     if parameters.one("seen")? == Some(&stamp) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+    let worked =
+        if view.order.state.is_finished() { None } else { intake.order_worked(caller, &id).await.map_err(refused)? };
+    let worked_stamp = worked_stamp(&view.order, worked);
+    if parameters.one("worked")? == Some(&worked_stamp) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let entries = entries(&app, &visit, &view.order).await?;
     let events = intake.order_events(caller, &id, EVENTS).await.map_err(refused)?;
     let (order, delivery) = (&view.order, view.delivery.as_ref());
@@ -127,12 +137,16 @@ pub(in crate::console) async fn show(
         || [Role::Write, Role::Operator].iter().any(|role| caller.grants.has(&order.contract_id, *role));
     let kept = delivery.is_some_and(|delivery| delivery.released.is_none() && delivery.kept_until > app.intake().now());
     let failure = order.failure.as_ref().map(|failure| {
-        (words.text(&format!("orders-failure-{}", failure.code.name().replace('_', "-"))), failure.message.clone())
+        let kind = words.text(&format!("orders-failure-{}", failure.code.name().replace('_', "-")));
+        let (message, language) = in_words(words, failure.message.clone());
+        (kind, message, language)
     });
     Ok(page(&OrderPage {
         frame: visit.frame_titled(words.with("order-title", "package", order.object_id.as_str())),
         stamp,
         is_open: !order.state.is_finished(),
+        worked_stamp,
+        worked: worked.map(|worked| worked_told(words, worked)),
         way: way(words, order.state),
         failure,
         can_cancel: may_end && !order.state.is_finished(),
@@ -203,6 +217,22 @@ fn stamp(view: &OrderView) -> String {
     let expires = delivery.map_or(0, |delivery| delivery.expires.0);
     let over = delivery.is_some_and(|delivery| delivery.released.is_some() || delivery.removed.is_some());
     format!("{}-{}-{expires}-{}", view.order.state, view.order.updated.0, u8::from(over))
+}
+
+/// As [`stamp`], of how far the reading is.
+fn worked_stamp(order: &Order, worked: Option<Worked>) -> String {
+    match worked {
+        _ if order.state.is_finished() => "ended".to_owned(),
+        Some(Worked { done_bytes, all_bytes }) => format!("{done_bytes}-{all_bytes}"),
+        None => "unknown".to_owned(),
+    }
+}
+
+/// How far the reading is: the share of a hundred, and in words.
+fn worked_told(words: Words, worked: Worked) -> (String, String) {
+    let share = worked.done_bytes as f64 / worked.all_bytes.max(1) as f64 * 100.0;
+    let (done, all) = (words.size(&worked.done_bytes), words.size(&worked.all_bytes));
+    (format!("{share:.1}"), words.with_two("order-worked", "done", done, "all", all))
 }
 
 /// The files and folders that were chosen, and how many there are.

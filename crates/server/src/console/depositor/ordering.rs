@@ -76,7 +76,7 @@ fn excerpt(form: &Parameters) -> Result<Result<Option<Excerpt>, ExcerptError>, R
 }
 
 /// The page that the form stands on.
-fn back(id: &str, form: &Parameters) -> Result<String, Refusal> {
+pub(super) fn back(id: &str, form: &Parameters) -> Result<String, Refusal> {
     let of = |name| Ok::<_, Refusal>(form.one(name)?.unwrap_or_default());
     let query = query(&[("version", of("version")?), ("view", of("view")?), ("folder", of("folder")?)]);
     Ok(format!("/packages/{id}/files?{query}"))

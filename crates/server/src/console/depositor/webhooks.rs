@@ -159,7 +159,7 @@ pub(in crate::console) async fn replay(
 }
 
 /// An address without the name, password and query that may be secrets.
-fn without_secrets(address: &str) -> String {
+pub(in crate::console) fn without_secrets(address: &str) -> String {
     let Ok(mut url) = Url::parse(address) else { return String::new() };
     let had_query = url.query().is_some();
     url.set_query(None);

@@ -18,6 +18,7 @@ use super::sheet::{Block, Cell, Field, Form, Kind, Sheet, Table, dash, text, tim
 use super::{Visitor, package};
 use crate::app::App;
 use crate::audit::JsonWriter;
+use crate::console::told::told;
 use crate::console::visit::Act;
 use crate::console::words::Words;
 use crate::http::input::Parameters;
@@ -186,7 +187,7 @@ fn entries(visit: &Visitor, found: &[Chained]) -> Table {
             object,
             entry.version.map_or_else(dash, |version| Cell::Number(version.to_string())),
             Cell::Text(entry.agent.clone()),
-            text(&entry.detail),
+            text(&told(words, &entry.detail).unwrap_or_else(|| entry.detail.clone())),
         ]
     };
     let heads = [

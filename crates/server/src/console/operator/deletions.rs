@@ -9,9 +9,10 @@ use dipper_core::deletion::DeletionSummary;
 use dipper_core::order::OrderState;
 
 use super::sheet::{Block, Cell, Field, Form, Kind, Sheet, Table, dash, text, time, time_or_dash};
-use super::{Visitor, back, shown};
+use super::{Visitor, back, package, shown};
 use crate::app::App;
 use crate::console::frame::Note;
+use crate::console::states;
 use crate::console::visit::Act;
 use crate::console::words::Words;
 use crate::http::input::Parameters;
@@ -57,13 +58,7 @@ pub(in crate::console) async fn show(
 }
 
 fn state(words: Words, state: OrderState) -> Cell {
-    let class = match state {
-        OrderState::Deleted => "good",
-        OrderState::Failed | OrderState::Rejected => "bad",
-        OrderState::Held => "warn",
-        _ => "",
-    };
-    Cell::State(class, words.text(&format!("deletion-{state}")))
+    Cell::State(states::of_order(state), words.text(&format!("deletion-{state}")))
 }
 
 fn deletions(visit: &Visitor, found: &[DeletionSummary]) -> Table {
@@ -82,9 +77,15 @@ fn deletions(visit: &Visitor, found: &[DeletionSummary]) -> Table {
         if matches!(order.state, OrderState::Received | OrderState::Held | OrderState::Queued) {
             acts.push(button("withdraw"));
         }
+        if matches!(order.state, OrderState::Failed | OrderState::Rejected) {
+            let about = words.with("deletions-again-one", "order", order.id.as_str());
+            let again = format!("/operations/{}/retry", order.id);
+            let form = Form::button(again, words.text("deletions-again"), about);
+            acts.push(form.field(Field::hidden("from", "deletions")));
+        }
         vec![
             Cell::Code(order.id.clone()),
-            text(&order.object_id),
+            package(visit, &order.contract_id, &order.package_id, &order.object_id),
             Cell::Text(order.contract_id.clone()),
             state(words, order.state),
             Cell::Number(words.count(&deletion.file_count)),

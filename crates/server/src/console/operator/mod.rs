@@ -7,6 +7,7 @@ pub(super) mod contracts;
 pub(super) mod deletions;
 pub(super) mod deliveries;
 pub(super) mod fixity;
+pub(super) mod gateways;
 pub(super) mod operations;
 pub(super) mod processes;
 mod sheet;
@@ -40,6 +41,7 @@ impl From<OversightError> for Undone {
     fn from(error: OversightError) -> Undone {
         match error {
             OversightError::Database(error) => Undone::Refused(Refusal::database(&error)),
+            OversightError::Deletion(error) => error.into(),
             OversightError::OrderUnknown(_) | OversightError::PackageUnknown(_) => {
                 Undone::Refused(Refusal::not_found(error.to_string()))
             }
@@ -111,7 +113,7 @@ fn shown<T, E: Into<Undone>>(found: Result<T, E>) -> Result<T, Refusal> {
 /// An order, with the way to its page for whoever may read it.
 fn order(visit: &Visitor, contract_id: &str, order_id: &str) -> Cell {
     if visit.caller.grants.has(contract_id, Role::Read) {
-        return Cell::Link(format!("/orders/{order_id}"), order_id.to_owned());
+        return Cell::Id(format!("/orders/{order_id}"), order_id.to_owned());
     }
     Cell::Code(order_id.to_owned())
 }

@@ -4,6 +4,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use dipper_core::db::oversight::{EndedOrder, OpenStep, QueueCount, StepState};
 use dipper_core::db::recalls::RecallUnderWay;
+use dipper_core::db::steps::Worked;
 use dipper_core::db::tallies::Tally;
 use dipper_core::oversight::WorkState;
 use dipper_core::oversight::verdict::{Finding, Weight};
@@ -51,7 +52,6 @@ pub(in crate::console) async fn show(State(app): State<App>, visit: Visitor) -> 
         blocks.push(Block::Heading(words.text("operations-recalls")));
         blocks.push(Block::Table(recalls(&visit, &state.recalls, state.now)));
     }
-    blocks.push(Block::Links(vec![("/processes".to_owned(), words.text("processes-title"))]));
     Ok(Sheet::new(visit.frame("operations-title"), blocks).live(LIVE_SECONDS, live).answer())
 }
 
@@ -142,6 +142,7 @@ fn running(visit: &Visitor, state: &WorkState) -> Table {
                     words.with_two("operations-files", "done", done, "all", all),
                 )
             }
+            _ if step.worked.all_bytes > 0 => share(words, step.worked),
             _ => text(&words.size(&step.size_bytes)),
         };
         let lease = if step.lease_until < state.now {
@@ -176,6 +177,13 @@ fn running(visit: &Visitor, state: &WorkState) -> Table {
         rows: state.running.iter().map(row).collect(),
         empty: words.text("operations-running-empty"),
     }
+}
+
+/// How much of what is to be read was read.
+fn share(words: Words, worked: Worked) -> Cell {
+    let share = worked.done_bytes as f64 / worked.all_bytes as f64 * 100.0;
+    let (done, all) = (words.size(&worked.done_bytes), words.size(&worked.all_bytes));
+    Cell::Share(format!("{share:.1}"), words.with_two("operations-bytes", "done", done, "all", all))
 }
 
 fn cancel(words: Words, order_id: &str) -> Form {
@@ -261,6 +269,11 @@ fn ended(visit: &Visitor, orders: &[EndedOrder]) -> Table {
     let row = |ended: &EndedOrder| {
         let about = words.with("operations-retry-one", "order", ended.id.as_str());
         let retry = Form::button(format!("/operations/{}/retry", ended.id), words.text("operations-retry"), about);
+        let about = words.with("operations-dismiss-one", "order", ended.id.as_str());
+        let dismiss =
+            Form::button(format!("/operations/{}/dismiss", ended.id), words.text("operations-dismiss"), about);
+        // What somebody has seen to has no cause any more that is waiting for somebody.
+        let acts = if ended.cause.is_some() { vec![retry, dismiss] } else { vec![retry] };
         let why = match &ended.cause {
             Some(cause) if *cause != ended.message => format!("{} ({cause})", ended.message),
             _ => ended.message.clone(),
@@ -273,7 +286,7 @@ fn ended(visit: &Visitor, orders: &[EndedOrder]) -> Table {
             Cell::State("bad", words.text(&format!("order-ended-{}", ended.state))),
             text(&why),
             time(words, ended.ended),
-            Cell::Forms(vec![retry]),
+            Cell::Forms(acts),
         ]
     };
     let heads = [
@@ -350,8 +363,20 @@ pub(in crate::console) async fn retry(
     act: Act<Operator>,
 ) -> Result<Response, Refusal> {
     let visit = act.visit;
+    let path = if act.form.one("from")? == Some("deletions") { "/deletions" } else { HERE };
     let done = app.intake().oversight().retry(&visit.caller, &id).await;
-    back(&visit, HERE, done, |order| Note::done("operations-retried", order))
+    back(&visit, path, done, |order| Note::done("operations-retried", order))
+}
+
+/// Has what failed told of no more.
+pub(in crate::console) async fn dismiss(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    act: Act<Operator>,
+) -> Result<Response, Refusal> {
+    let visit = act.visit;
+    let done = app.intake().oversight().dismiss(&visit.caller, &id).await;
+    back(&visit, HERE, done, |()| Note::done("operations-dismissed", id.clone()))
 }
 
 /// Withdraws an order, or takes a delivery back.

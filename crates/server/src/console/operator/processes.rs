@@ -72,6 +72,5 @@ pub(in crate::console) async fn show(State(app): State<App>, visit: Visitor) -> 
         empty: words.text("operations-running-empty"),
     };
     let live = vec![Block::Table(processes), Block::Heading(words.text("processes-leases")), Block::Table(leases)];
-    let links = Block::Links(vec![("/operations".to_owned(), words.text("operations-title"))]);
-    Ok(Sheet::new(visit.frame("processes-title"), vec![links]).live(10, live).answer())
+    Ok(Sheet::new(visit.frame("processes-title"), Vec::new()).live(10, live).answer())
 }

@@ -65,6 +65,27 @@ impl Table {
     fn cells<'a>(&'a self, row: &'a [Cell]) -> Vec<(&'a str, &'a Cell)> {
         self.heads.iter().map(String::as_str).chain(std::iter::repeat("")).zip(row).collect()
     }
+
+    /// The heads, and whether numbers stand below each.
+    fn heads(&self) -> Vec<(&str, bool)> {
+        let is_number = |place: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(place));
+            cells.into_iter().any(|cell| matches!(cell, Cell::Number(_)))
+        };
+        self.heads.iter().enumerate().map(|(place, head)| (head.as_str(), is_number(place))).collect()
+    }
+}
+
+impl Cell {
+    /// The class of its place.
+    fn class(&self) -> &'static str {
+        match self {
+            Cell::Number(_) => "number",
+            Cell::Code(_) | Cell::Link(..) => "wrap",
+            Cell::Prose(_) => "wrap prose",
+            Cell::Text(_) | Cell::Time(..) | Cell::Id(..) | Cell::State(..) | Cell::Share(..) | Cell::Forms(_) => "",
+        }
+    }
 }
 
 /// What stands in a place of a table.
@@ -76,6 +97,10 @@ pub(super) enum Cell {
     /// A point in time: for programs, and for people.
     Time(String, String),
     Link(String, String),
+    /// As [`Cell::Link`], with an identifier, which is kept in one piece.
+    Id(String, String),
+    /// A text that may be long.
+    Prose(String),
     /// A word for a state, with how good that is: `good`, `warn`, `bad` or nothing.
     State(&'static str, String),
     /// How much of something: the share, of a hundred, and in words.
@@ -223,7 +248,7 @@ pub(super) fn dash() -> Cell {
 
 /// A text as a cell, a dash for none.
 pub(super) fn text(text: &str) -> Cell {
-    if text.is_empty() { dash() } else { Cell::Text(text.to_owned()) }
+    if text.is_empty() { dash() } else { Cell::Prose(text.to_owned()) }
 }
 
 #[cfg(test)]

@@ -70,6 +70,8 @@ await run(async (visit) => {
     await visit.follow(page.getByRole("link", { name, exact: true }));
     await visit.follow(visit.link("ordering-choose"));
     await visit.look("files");
+    const [alone] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "readme.txt", exact: true }).click()]);
+    if (createHash("md5").update("read me").digest("hex") !== (await md5(await alone.path()))) visit.found("a file by itself is another");
     await visit.follow(page.getByRole("link", { name: "letters/", exact: true }));
     await visit.look("files-in-folder");
     await visit.follow(visit.button("folder-order-chosen"));

@@ -23,7 +23,7 @@ await run(async (visit) => {
     await act(visit, `/operations/${mine("orders")}/priority`, { priority: "77" });
     await visit.look("operations-moved");
     await act(visit, `/operations/${mine("orders")}/cancel`);
-    for (const name of ["processes", "fixity", "deliveries", "deletions", "contracts", "clients", "audit"]) {
+    for (const name of ["processes", "gateways", "fixity", "deliveries", "deletions", "contracts", "clients", "audit"]) {
         await visit.open(`/console/${name}`);
         for (const details of await page.locator("figure details").all()) await details.locator("summary").click();
         await visit.look(`operator-${name}`);

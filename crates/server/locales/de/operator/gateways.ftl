@@ -1,0 +1,12 @@
+gateways-title = Gateways
+gateways-meaning = Von wo die Dateien der Ablieferungen geholt werden, und wie das ging. Namen und Kennwörter werden niemandem gezeigt.
+gateways-empty = Kein Vertrag hat ein Gateway.
+gateways-address = Adresse
+gateways-waiting = Wartende Ablieferungen
+gateways-stored = Letzte Ablieferung von dort
+gateways-failed = Letzter Fehler
+gateways-registered = Eingetragen
+gateways-away = antwortet nicht
+gateways-refuses = zuletzt gescheitert
+gateways-answers = antwortet
+gateways-unused = noch nicht genutzt

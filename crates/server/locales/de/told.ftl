@@ -1,0 +1,17 @@
+told-surface = die neueste Version jeder Datei der Versionen 1 bis { $version }
+told-version-at = Version { $version } unter { $place }
+told-version = Version { $version }
+told-withdrawn-by-client = Vom Client { $name } zurückgezogen.
+told-withdrawn-by-operator = Vom Betreiber { $name } zurückgezogen.
+told-not-allowed = Der Client { $name } darf den Vertrag { $contract } nicht mehr lesen.
+told-held = Eine Löschsperre bewahrt { $package }: { $reason }.
+told-damaged = Gespeicherter Inhalt ist beschädigt und wurde nicht ausgeliefert: { $detail }. Das Archiv weiß Bescheid.
+told-read-for = für Auftrag { $order } gelesen
+told-repeated = Auftrag { $order } wurde als Auftrag { $again } wiederholt
+told-withdrawn = Auftrag { $order } wurde zurückgezogen; er stand auf: { $state }
+told-taken-back = die Lieferung zu Auftrag { $order } wurde zurückgenommen
+told-urgency = Auftrag { $order } hatte die Dringlichkeit { $before } und hat jetzt { $now }
+told-dismissed = Auftrag { $order } ({ $state }) braucht nichts mehr
+told-read-soon = das Paket soll vor allen anderen ganz gelesen werden
+told-deletion-approved = Löschung { $order } wurde genehmigt
+told-deletion-withdrawn = Löschung { $order } wurde zurückgezogen

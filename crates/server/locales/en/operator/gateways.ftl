@@ -1,0 +1,12 @@
+gateways-title = Gateways
+gateways-meaning = From where the files of deposits are fetched, and how that went. Names and passwords are shown to nobody.
+gateways-empty = No contract has a gateway.
+gateways-address = Address
+gateways-waiting = Deposits that wait
+gateways-stored = Last deposit from there
+gateways-failed = Last failure
+gateways-registered = Registered
+gateways-away = does not answer
+gateways-refuses = failed last
+gateways-answers = answers
+gateways-unused = not used yet

@@ -1,0 +1,17 @@
+told-surface = the latest version of every file of the versions 1 to { $version }
+told-version-at = version { $version } at { $place }
+told-version = version { $version }
+told-withdrawn-by-client = Withdrawn by client { $name }.
+told-withdrawn-by-operator = Withdrawn by operator { $name }.
+told-not-allowed = Client { $name } may not read contract { $contract } any more.
+told-held = A legal hold keeps { $package }: { $reason }.
+told-damaged = Stored content is damaged, and was not handed out: { $detail }. The archive has been told.
+told-read-for = read for order { $order }
+told-repeated = order { $order } was repeated as order { $again }
+told-withdrawn = order { $order } was withdrawn while it was { $state }
+told-taken-back = the delivery of order { $order } was taken back
+told-urgency = the urgency of order { $order } was { $before } and is { $now }
+told-dismissed = order { $order } ({ $state }) needs nothing more
+told-read-soon = the package is to be read whole before all others
+told-deletion-approved = deletion { $order } was approved
+told-deletion-withdrawn = deletion { $order } was withdrawn

@@ -1,0 +1,12 @@
+gateways-title = Gatewayer
+gateways-meaning = Hvor filene til avleveringer hentes fra, og hvordan det gikk. Navn og passord vises til ingen.
+gateways-empty = Ingen avtale har en gateway.
+gateways-address = Adresse
+gateways-waiting = Avleveringer som venter
+gateways-stored = Siste avlevering derfra
+gateways-failed = Siste feil
+gateways-registered = Registrert
+gateways-away = svarer ikke
+gateways-refuses = feilet sist
+gateways-answers = svarer
+gateways-unused = ikke brukt ennå

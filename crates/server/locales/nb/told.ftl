@@ -1,0 +1,17 @@
+told-surface = den nyeste versjonen av hver fil i versjonene 1 til { $version }
+told-version-at = versjon { $version } på { $place }
+told-version = versjon { $version }
+told-withdrawn-by-client = Trukket tilbake av klienten { $name }.
+told-withdrawn-by-operator = Trukket tilbake av operatøren { $name }.
+told-not-allowed = Klienten { $name } får ikke lenger lese avtalen { $contract }.
+told-held = En slettesperre bevarer { $package }: { $reason }.
+told-damaged = Lagret innhold er skadet og ble ikke utlevert: { $detail }. Arkivet har fått beskjed.
+told-read-for = lest for bestilling { $order }
+told-repeated = bestilling { $order } ble gjentatt som bestilling { $again }
+told-withdrawn = bestilling { $order } ble trukket tilbake mens den var: { $state }
+told-taken-back = leveransen for bestilling { $order } ble tatt tilbake
+told-urgency = bestilling { $order } hadde hastegrad { $before } og har nå { $now }
+told-dismissed = bestilling { $order } ({ $state }) trenger ikke mer
+told-read-soon = pakken skal leses helt før alle andre
+told-deletion-approved = sletting { $order } ble godkjent
+told-deletion-withdrawn = sletting { $order } ble trukket tilbake
