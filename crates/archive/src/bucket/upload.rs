@@ -181,7 +181,7 @@ impl<'a> Upload<'a> {
         }
         let bytes = std::mem::take(&mut self.filling).freeze();
         let (bucket, key, id, number) = (self.bucket.clone(), self.key.clone(), self.id.clone(), self.next_number);
-        if self.grows && self.next_number % PARTS_OF_A_SIZE == 0 {
+        if self.grows && self.next_number.is_multiple_of(PARTS_OF_A_SIZE) {
             self.part_bytes = self.part_bytes.saturating_mul(2);
         }
         self.next_number += 1;

@@ -392,7 +392,8 @@ impl Draft<'_> {
             if is_noted && !is_cut {
                 self.forget_begun(logical_path)?;
             }
-            if !added.as_ref().is_ok_and(|added| added.keeps_file) && !(is_noted && is_cut) {
+            let stays = added.as_ref().is_ok_and(|added| added.keeps_file) || (is_noted && is_cut);
+            if !stays {
                 self.discard_content(content).map_err(Error::io(in_draft()))?;
             }
         }

@@ -176,7 +176,7 @@ fn lengths(directory: &Path) -> Vec<(PathBuf, u64)> {
 
 /// Bytes that differ everywhere.
 fn noise(len: usize) -> Vec<u8> {
-    (0..len).map(|number| (number % 251 ^ number >> 16) as u8).collect()
+    (0..len).map(|number| ((number % 251) ^ (number >> 16)) as u8).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
