@@ -203,27 +203,36 @@ pub async fn insert(
     let insert = "INSERT INTO restores (order_id, request, file_count, unfetched) VALUES ($1, $2, $3, $3)";
     let statement = sql(insert).bind(order_id).bind(request.to_vec()).bind(files.len() as u64);
     transaction.execute(statement).await?;
-    for some in files.chunks(ROWS_AT_A_TIME) {
-        transaction.execute(inserting(order_id, some)).await?;
+    let (full, rest) = files.as_chunks::<ROWS_AT_A_TIME>();
+    let text = inserting(ROWS_AT_A_TIME);
+    for some in full {
+        transaction.execute(with_files(&text, order_id, some)).await?;
+    }
+    if !rest.is_empty() {
+        transaction.execute(with_files(&inserting(rest.len()), order_id, rest)).await?;
     }
     Ok(())
 }
 
-fn inserting(order_id: &str, files: &[RestoreFile]) -> Statement {
+/// The statement for so many rows.
+fn inserting(rows: usize) -> String {
     const COLUMNS: usize = 16;
     let row = |index: usize| {
         let parameters: Vec<String> = (1..=COLUMNS).map(|column| format!("${}", index * COLUMNS + column)).collect();
         format!("({}, 'pending')", parameters.join(", "))
     };
-    let rows: Vec<String> = (0..files.len()).map(row).collect();
-    let text = format!(
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!(
         "INSERT INTO restore_files (order_id, number, package_id, object_id, path, version, label, root, content, size_bytes,
              algorithm, digest, md5, sha256, sha512, fetched, state)
          VALUES {}",
         rows.join(", ")
-    );
+    )
+}
+
+fn with_files(text: &str, order_id: &str, files: &[RestoreFile]) -> Statement {
     let digest = |digest: Option<Digest>| digest.map(|digest| digest.to_string());
-    files.iter().fold(Statement::assembled(text), |statement, file| {
+    files.iter().fold(Statement::assembled(text.to_owned()), |statement, file| {
         statement
             .bind(order_id)
             .bind(file.number)

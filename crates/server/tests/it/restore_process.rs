@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::cli_support::{Dipper, Running};
 
-const ENVIRONMENT: [(&str, &str); 4] = [
+/// A program that was not optimised takes its time for so many files.
+const ENVIRONMENT: [(&str, &str); 5] = [
+    ("DIPPER_SERVER_REQUEST_TIMEOUT_SECONDS", "600"),
     ("DIPPER_WORKER_LEASE_SECONDS", "2"),
     ("DIPPER_WORKER_HEARTBEAT_SECONDS", "1"),
     ("DIPPER_SERVER_RATE_LIMIT_PER_SECOND", "0"),
