@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 use crate::db::DatabaseError;
 
 /// Number and name of each migration, and what it does in SQLite and in PostgreSQL.
-const MIGRATIONS: [(i64, &str, &str, &str); 22] = [
+const MIGRATIONS: [(i64, &str, &str, &str); 23] = [
     (
         1,
         "catalogue",
@@ -141,6 +141,12 @@ const MIGRATIONS: [(i64, &str, &str, &str); 22] = [
         "console",
         include_str!("../../migrations/sqlite/0022_console.sql"),
         include_str!("../../migrations/postgres/0022_console.sql"),
+    ),
+    (
+        23,
+        "collation",
+        include_str!("../../migrations/sqlite/0023_collation.sql"),
+        include_str!("../../migrations/postgres/0023_collation.sql"),
     ),
 ];
 

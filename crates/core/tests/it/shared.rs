@@ -40,6 +40,20 @@ async fn until_delivered(bench: &Bench, orders: &[Order]) {
     }
 }
 
+/// Identifiers are put in the order of their bytes, and so is everything that is listed page by page: with the rules of a
+/// language, as a database may have them for all that says nothing else, small letters would come between capital ones.
+#[tokio::test]
+async fn texts_are_compared_byte_by_byte_whatever_the_database_is_set_to() {
+    let bench = Bench::new().await;
+    let database = bench.database.as_ref().unwrap();
+    assert_eq!(database.psql("SELECT 'a' < 'B'"), "t", "this database has the rules of a language");
+    let others = "SELECT string_agg(table_name || '.' || column_name, ' ') FROM information_schema.columns
+        JOIN information_schema.tables USING (table_schema, table_name) WHERE table_schema = 'public'
+        AND table_type = 'BASE TABLE' AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'
+        AND table_name <> '_sqlx_migrations'";
+    assert_eq!(database.psql(others), "");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_that_claim_at_once_never_claim_the_same_step() {
     let bench = Bench::new().await;
