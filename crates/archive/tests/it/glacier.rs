@@ -33,6 +33,9 @@ struct State {
     writes_left: AtomicI64,
     objects: OnceLock<PathBuf>,
     delay_micros: AtomicU64,
+    /// Requests that wait now, and the most that did at a time.
+    waiting: AtomicU64,
+    most_waiting: AtomicU64,
     /// Writes go one after the other, so that a condition holds until its write is done.
     write: tokio::sync::Mutex<()>,
 }
@@ -140,6 +143,11 @@ impl Glacier {
         self.state.writes_left.store(writes.map_or(-1, i64::from), Ordering::SeqCst);
     }
 
+    /// The most requests that waited at a time since this was asked last.
+    pub(crate) fn most_waiting(&self) -> u64 {
+        self.state.most_waiting.swap(0, Ordering::SeqCst)
+    }
+
     /// Lets each request wait, as a network does.
     pub(crate) fn delay(&self, delay: Duration) {
         self.state.delay_micros.store(delay.as_micros() as u64, Ordering::SeqCst);
@@ -156,7 +164,10 @@ impl Front {
         *self.state.requests.lock().unwrap().entry(kind).or_default() += 1;
         let delay = self.state.delay_micros.load(Ordering::SeqCst);
         if delay > 0 {
+            let waiting = self.state.waiting.fetch_add(1, Ordering::SeqCst) + 1;
+            self.state.most_waiting.fetch_max(waiting, Ordering::SeqCst);
             let _ = tokio::time::timeout(Duration::from_micros(delay), std::future::pending::<()>()).await;
+            self.state.waiting.fetch_sub(1, Ordering::SeqCst);
         }
         let left = &self.state.writes_left;
         let dead = if is_write {
