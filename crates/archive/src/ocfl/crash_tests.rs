@@ -103,7 +103,9 @@ impl Archive {
             let object = self.root.object_at(&path.unwrap()).unwrap();
             let inventory = object.inventory();
             expected.insert(format!("{}/{}", object.path(), inventory.spec().object_declaration()));
-            let versions = inventory.versions().iter().map(|version| format!("{}/{}", object.path(), version.number()));
+            let versions =
+                inventory.versions().iter().map(Version::number).filter(|number| can_tell(inventory, *number));
+            let versions = versions.map(|number| format!("{}/{number}", object.path()));
             for directory in versions.chain([object.path().to_owned()]) {
                 expected.insert(format!("{directory}/inventory.json"));
                 expected.insert(format!("{directory}/inventory.json.sha512"));
@@ -145,6 +147,17 @@ impl Archive {
         }
         unreachable!()
     }
+}
+
+/// Whether an inventory of a version can name everything that lies there: what the states up to it use. A directory that holds
+/// nothing has one in any case.
+fn can_tell(inventory: &Inventory, version: VersionNumber) -> bool {
+    let number = |path: &str| path.split_once('/').and_then(|(name, _)| VersionNumber::parse(name).ok()).unwrap();
+    let used: std::collections::BTreeSet<_> =
+        (1..=version.number()).flat_map(|number| inventory.files(number)).map(|file| *file.digest).collect();
+    let mut below = inventory.manifest().filter(|(_, path)| number(path) <= version);
+    let is_bare = inventory.manifest().all(|(_, path)| number(path) != version);
+    is_bare || below.all(|(digest, _)| used.contains(digest))
 }
 
 fn copy_tree(from: &Path, to: &Path) {

@@ -1,7 +1,9 @@
 //! Removing files from versions for good: what remains is an object that never had them.
 //!
 //! Version numbers stay, so a version may be left without files; an object of which nothing is left is removed. Content
-//! that a remaining file refers to stays where it lies, in whatever version directory.
+//! that a remaining file refers to stays where it lies, in whatever version directory. The inventory of that version can
+//! then not be right: it would have to name the content that lies there (E023), and no state of its own uses it any more
+//! (E107). Such a version is left without an inventory, which is permitted (W010).
 //!
 //! The order, on the local file system and in a bucket alike, after the intent is written: the inventory of the newest
 //! version; the root inventory, which makes the purge visible; its sidecar; the inventories of the earlier versions; last
@@ -221,7 +223,7 @@ pub(super) fn carry_out(
     let mut bare = Vec::new();
     for version in earlier_versions(&rest) {
         let directory = join(&intent.object, &version.to_string());
-        match replace_inventory(storage, &directory, purge)? {
+        match replace_inventory(storage, &directory, purge, version, &kept)? {
             Some(inventory) => {
                 kept.add(&inventory);
                 write_for_bare(storage, &intent.object, &rest, &mut bare, inventory.spec(), &kept)?;
@@ -267,10 +269,25 @@ fn replace_root_inventory(storage: &dyn Storage, object: &str, purge: &Purge) ->
     Err(Error::io(object)(std::io::Error::other(message)))
 }
 
-/// Writes the inventory of a version directory, if it has one, without what is purged; what it says now.
-fn replace_inventory(storage: &dyn Storage, directory: &str, purge: &Purge) -> Result<Option<Inventory>> {
+/// Writes the inventory of a version directory, if it has one, without what is purged; what it says now. Removes it where
+/// it cannot be right any more.
+fn replace_inventory(
+    storage: &dyn Storage,
+    directory: &str,
+    purge: &Purge,
+    version: VersionNumber,
+    kept: &Kept,
+) -> Result<Option<Inventory>> {
     let Some((inventory, bytes)) = read_inventory(storage, directory)? else { return Ok(None) };
     let rest = purge.rest_of(&inventory)?;
+    if kept.lies_unnamed(version, &rest) {
+        // The sidecar first: by the inventory a repetition finds out what is to be done.
+        for name in [sidecar_name(inventory.algorithm().name()), INVENTORY.to_owned()] {
+            storage.remove_files(directory, &[name]).map_err(Error::io(directory))?;
+            fault::step()?;
+        }
+        return Ok(None);
+    }
     let bytes = if rest == inventory { bytes } else { rest.to_json() };
     write_documents(storage, directory, &rest, &bytes)?;
     Ok(Some(rest))
@@ -360,6 +377,20 @@ impl Kept {
                 }
             }
         }
+    }
+
+    /// Whether content is kept, up to a version, that its inventory does not name. Not asked of a directory that holds nothing
+    /// else: in a bucket it would be gone without its inventory.
+    fn lies_unnamed(&self, version: VersionNumber, inventory: &Inventory) -> bool {
+        if !self.directories.contains(version.to_string().as_str()) {
+            return false;
+        }
+        let named: HashSet<&str> = inventory.manifest().map(|(_, path)| path).collect();
+        let is_before = |path: &str| {
+            let directory = path.split_once('/').map_or(path, |(directory, _)| directory);
+            VersionNumber::parse(directory).is_ok_and(|number| number <= version)
+        };
+        self.files.iter().any(|path| is_before(path) && !named.contains(&**path))
     }
 }
 

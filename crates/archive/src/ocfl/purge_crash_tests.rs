@@ -70,7 +70,8 @@ fn notes(root: &StorageRoot) -> Vec<Option<&'static str>> {
     };
     let all = messages(object.inventory());
     for number in 1..=3 {
-        assert_eq!(messages(&object.inventory_of(number).unwrap()), all[..number as usize]);
+        // One without an inventory of its own has the root's.
+        assert_eq!(messages(&object.inventory_of(number).unwrap())[..number as usize], all[..number as usize]);
     }
     all
 }

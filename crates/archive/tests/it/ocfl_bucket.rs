@@ -56,7 +56,7 @@ impl Archive {
         let layout = std::fs::read(mirror.join("ocfl_layout.json")).unwrap();
         // The judge refuses roots that name a layout it does not know, and judges them without.
         std::fs::remove_file(mirror.join("ocfl_layout.json")).unwrap();
-        peers::ocfl_validate(&judged);
+        peers::ocfl_validate(&judged, &[]);
         std::fs::write(mirror.join("ocfl_layout.json"), layout).unwrap();
     }
 }
@@ -305,7 +305,7 @@ fn roots_that_others_made_are_adopted() {
     put(&root, id, Start::Head, &[("ours", b"by us")]).unwrap();
     let report = validate_root(root.storage(), &ValidateOptions::default()).unwrap();
     assert!(report.is_valid(), "{:#?}", report.problems);
-    peers::ocfl_validate(&[bucket.join(path)]);
+    peers::ocfl_validate(&[bucket.join(path)], &[]);
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn roots_in_every_layout_are_valid_for_others() {
         roots.push(archive);
     }
     assert_eq!(paths.len(), roots.len() * 4);
-    peers::ocfl_validate(&paths);
+    peers::ocfl_validate(&paths, &[]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Files removed from versions for good, judged by other people's validator; and removed from their objects by us.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use dipper_archive::ocfl::{
     Error, Layout, Object, Purge, StorageRoot, ValidateOptions, validate_object, validate_root,
 };
 use dipper_archive::storage::{LocalStorage, Storage};
+use serde_json::Value;
 
 use crate::ocfl_read::{copy, fixtures};
 use crate::ocfl_write::{Archive, add, options, record, tree};
@@ -29,6 +31,25 @@ fn assert_valid(storage: &Arc<dyn Storage>, path: &str) {
 /// Whether bytes lie anywhere below a directory.
 fn holds(directory: &Path, text: &str) -> bool {
     tree(directory).iter().any(|path| std::fs::read(directory.join(path)).is_ok_and(|bytes| bytes == text.as_bytes()))
+}
+
+/// Some validators ask of the inventory of every version that it names all content that lies in the versions up to it
+/// (E023). ocfl-py asks it of the newest alone.
+fn assert_named_by_each_version(object: &Path) {
+    let files = tree(object);
+    let number =
+        |path: &str| path.split_once('/').and_then(|(version, _)| version.strip_prefix('v')?.parse::<u32>().ok());
+    for path in files.iter().filter(|path| path.ends_with("/inventory.json")) {
+        let version = number(path).expect("a version directory");
+        let inventory: Value = serde_json::from_slice(&std::fs::read(object.join(path)).unwrap()).unwrap();
+        let manifest = inventory["manifest"].as_object().unwrap().values();
+        let named: BTreeSet<&str> =
+            manifest.flat_map(|paths| paths.as_array().unwrap()).map(|path| path.as_str().unwrap()).collect();
+        let is_content = |path: &&String| path.matches('/').count() > 1 && number(path).is_some_and(|at| at <= version);
+        let has_own = files.iter().filter(is_content).any(|path| number(path) == Some(version));
+        let unnamed: Vec<_> = files.iter().filter(is_content).filter(|path| !named.contains(path.as_str())).collect();
+        assert!(unnamed.is_empty() || !has_own, "{path} does not name {unnamed:?}");
+    }
 }
 
 #[test]
@@ -57,7 +78,8 @@ fn objects_are_valid_for_others_after_every_kind_of_purge() {
     }
     let report = validate_root(archive.root.storage(), &ValidateOptions::default()).unwrap();
     assert!(report.problems.iter().all(|problem| !problem.code.is_error()), "{:#?}", report.problems);
-    peers::ocfl_validate(&paths);
+    peers::ocfl_validate(&paths, peers::PURGED);
+    paths.iter().for_each(|path| assert_named_by_each_version(path));
     // What is gone is gone, and what another version needs is there.
     let [first, .., one, shared, _, _] = paths.as_slice() else { panic!("{paths:?}") };
     assert!(!holds(first, "alone") && holds(first, "shared") && holds(first, "2"));

@@ -128,7 +128,7 @@ impl Bench {
     async fn assert_sound(&self) {
         let report = verify(&self.installation, VerifyCommand::default(), Box::new(|_| {})).await.unwrap();
         assert!(report.is_valid(), "{:#?}", report.problems);
-        peers::ocfl_validate(&self.objects());
+        peers::ocfl_validate(&self.objects(), peers::PURGED);
     }
 
     /// What the audit log says of deletions: version, files that it concerns, and files that are listed.

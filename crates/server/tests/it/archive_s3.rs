@@ -149,7 +149,7 @@ fn an_ingest_that_is_killed_at_any_request_goes_on_and_leaves_nothing() {
     assert_eq!(objects(&server, "").iter().filter(|path| path.to_string_lossy().contains("/content/")).count(), 6 * 8);
     let declarations = objects(&server, "0=ocfl_object_1.1");
     let object = declarations[0].parent().expect("an object").to_owned();
-    peers::ocfl_validate(&[object]);
+    peers::ocfl_validate(&[object], &[]);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn assert_sound(program: &Dipper) {
     let declared = files_below(&program.path("data/archive"));
     let declared = declared.iter().filter(|path| path.file_name().is_some_and(|name| name == "0=ocfl_object_1.1"));
     let objects: Vec<PathBuf> = declared.map(|path| path.parent().expect("a directory").to_owned()).collect();
-    peers::ocfl_validate(&objects);
+    peers::ocfl_validate(&objects, peers::PURGED);
 }
 
 #[test]
