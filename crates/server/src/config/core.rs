@@ -230,7 +230,9 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_core() {
         let settings = Settings::load(&Sources::default()).expect("the defaults are valid");
-        let defaults = dipper_core::settings::Settings::default();
+        // The core knows no contract whose clients are told by webhooks.
+        let noticed = Some(vec![dps::DIALECT]);
+        let defaults = dipper_core::settings::Settings { noticed, ..dipper_core::settings::Settings::default() };
         assert_eq!(format!("{:?}", settings.core()), format!("{defaults:?}"));
         let places = settings.places().expect("no file is named");
         assert_eq!(places.layout, Layout::default());

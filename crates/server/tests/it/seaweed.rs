@@ -86,6 +86,11 @@ impl Seaweed {
         running.wait().expect("it ends");
     }
 
+    /// Whether the content of an object can be had.
+    pub(crate) fn reads(&self, path: &str) -> bool {
+        self.request(&["--max-time", "5"], path).status.success()
+    }
+
     fn answers(&self) -> bool {
         let Some(address) = self.endpoint().strip_prefix("http://").and_then(|address| address.parse().ok()) else {
             return false;

@@ -26,6 +26,8 @@ use crate::receiver::{Manner, Receiver};
 use crate::store::md5;
 use crate::support::DPS;
 
+/// A file of the storage root, in the bucket of the fleet.
+const LAYOUT: &str = "storm/archive/ocfl_layout.json";
 const CONTRACTS: usize = 20;
 const SERVERS: usize = 2;
 const WORKERS: usize = 3;
@@ -314,6 +316,8 @@ async fn disturb(fleet: &mut Fleet, what: Disturbance, installation: &Installati
             })
             .await;
             fleet.seaweed.come_back();
+            // It lists sooner than it reads; whoever starts a process meanwhile starts it again.
+            until("what is stored can be read", async || fleet.seaweed.reads(LAYOUT)).await;
         }
         Disturbance::WorkerStalled => {
             let worker = random.random_range(0..WORKERS);
