@@ -291,7 +291,7 @@ impl Listing {
 
 impl Place {
     fn file<'i>(&self, inventory: &'i Inventory) -> Option<VersionFile<'i>> {
-        inventory.files(self.version).nth(self.index as usize)
+        inventory.file_at(self.version, self.index as usize)
     }
 }
 

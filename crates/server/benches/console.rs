@@ -75,7 +75,7 @@ const EVENT: &str = "INSERT INTO events (id, at, kind, outcome, agent, order_id,
     SELECT 'e' || id, created, 'order received', 'success', 'client reader', id, package_id, '' FROM orders";
 const AUDIT: &str = "INSERT INTO audit (contract_id, number, at, kind, outcome, agent, package_id, object_id, version, algorithm,
         digest, size_bytes, file_count, detail, whole, previous, hash)
-    {numbers} SELECT '7bd2', n + 1, {now} - (300000 - n) * 60000000,
+    {numbers} SELECT '7bd2', n + 1001, {now} - (300000 - n) * 60000000,
         CASE n % 3 WHEN 0 THEN 'ingest' WHEN 1 THEN 'fixity' ELSE 'administration' END, 'success', 'dipper', {id}, 'object-' || n, 1,
         'sha512', '{digest}', 1000000, 10, 'everything is as it was', 1, '{hash}', '{hash}'
     FROM numbers";

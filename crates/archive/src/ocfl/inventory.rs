@@ -178,6 +178,11 @@ impl Inventory {
         state.iter().map(|entry| self.version_file(entry))
     }
 
+    /// A file of a version by its place among them, from 0, in constant time.
+    pub fn file_at(&self, number: u32, index: usize) -> Option<VersionFile<'_>> {
+        self.version(number)?.state.get(index).map(|entry| self.version_file(entry))
+    }
+
     /// One file of a version.
     pub fn file(&self, number: u32, logical_path: &str) -> Option<VersionFile<'_>> {
         let state = &self.version(number)?.state;
