@@ -209,8 +209,6 @@ impl Draft<'_> {
             let copy = &mut |sink: &mut dyn Write| io::copy(&mut File::open(&staged)?, sink).map(|_| ());
             publish::write_file_with(&object.join(INVENTORY), copy).map_err(Error::io(object.display().to_string()))?;
             write_staged(&object.join(&sidecar), sidecar_text(&digest).as_bytes())?;
-        }
-        if self.base.is_none() {
             let declaration = inventory.spec().object_declaration();
             write_staged(&object.join(declaration), declaration_text(declaration).as_bytes())?;
         }

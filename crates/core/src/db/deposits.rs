@@ -286,10 +286,9 @@ pub async fn newest(
 
 /// Deposits that pass a filter, newest first.
 pub async fn list(database: &Database, filter: &DepositFilter) -> Result<Vec<DepositView>, DatabaseError> {
-    // The first condition follows from the second, but not for everybody who looks for an index.
     let mut text = format!(
         "SELECT {}, {COLUMNS} FROM orders JOIN deposits d ON d.order_id = orders.id
-         WHERE orders.kind <> 'dissemination' AND orders.kind = 'deposit' AND orders.contract_id = $1
+         WHERE orders.kind = 'deposit' AND orders.contract_id = $1
              AND NOT EXISTS (SELECT 1 FROM deposits later
                              WHERE later.contract_id = d.contract_id AND later.object_id = d.object_id
                                  AND later.order_id > d.order_id)",

@@ -98,6 +98,13 @@ pub struct Worked {
     pub all_bytes: u64,
 }
 
+impl Worked {
+    /// How much of it was read, of a hundred.
+    pub fn percent(self) -> f64 {
+        self.done_bytes as f64 / self.all_bytes.max(1) as f64 * 100.0
+    }
+}
+
 /// How many steps are in which state, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepCount {

@@ -6,16 +6,15 @@ use std::sync::Arc;
 use dipper_archive::ocfl;
 use tracing::info;
 
-use super::request::conflicts;
+use super::request::{conflicts, receive};
 use super::{Agent, DeletionError, decision};
-use crate::db::deletions::{self, Deletion, DeletionFile, Entry, Policy, Removal};
+use crate::db::deletions::{self, Deletion, DeletionFile, Entry, Removal};
 use crate::db::orders::Order;
 use crate::db::{contracts, steps};
 use crate::ids;
 use crate::installation::Installation;
 use crate::order::OrderState;
 use crate::oversight::acts;
-use crate::progress::{self, Begin, ProgressError};
 use crate::steps::is_another;
 
 /// Asks again, for the client that asked before. `agent` is who does so.
@@ -49,17 +48,12 @@ pub async fn again(installation: &Arc<Installation>, agent: &Agent, order_id: &s
     let deletion = Deletion {
         order_id: order.id.clone(),
         policy: settings.deletion.policy,
-        due: (settings.deletion.policy == Policy::Grace).then(|| now.plus(settings.deletion.grace)),
+        due: settings.deletion.due(now),
         file_count: entries.iter().map(|(entry, _)| entry.file_count).sum(),
         size_bytes,
         approved_by: None,
         approved: None,
         ..view.deletion
-    };
-    let begin = match (deletion.policy, deletion.due) {
-        (Policy::Approval, _) => Begin::Decided,
-        (_, Some(due)) => Begin::At(due),
-        (_, None) => Begin::Now,
     };
     let mut transaction = installation.database.begin().await?;
     contracts::lock(&mut transaction, &failed.contract_id).await?;
@@ -73,12 +67,7 @@ pub async fn again(installation: &Arc<Installation>, agent: &Agent, order_id: &s
             return Err(DeletionError::Again(existing));
         }
     }
-    match progress::receive_as(&mut transaction, &mut order, &agent.told(), begin, settings).await {
-        Ok(()) => {}
-        Err(ProgressError::Database(error)) => return Err(error.into()),
-        Err(error) => return Err(DeletionError::Interrupted(error.to_string())),
-    }
-    deletions::insert(&mut transaction, &deletion, &entries, request.as_deref()).await?;
+    receive(&mut transaction, (agent, settings), &mut order, &deletion, &entries, request.as_deref()).await?;
     steps::dead_settle(&mut transaction, &failed.id, now).await?;
     let detail = format!("order {} was repeated as order {}", failed.id, order.id);
     acts::record(&mut transaction, agent, "order repeated", &failed, detail, now).await?;

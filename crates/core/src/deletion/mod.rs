@@ -27,6 +27,7 @@ use crate::db::DatabaseError;
 use crate::db::deletions::{Deletion, DeletionFile, Entry, Policy, Removal};
 use crate::db::orders::Order;
 use crate::order::OrderState;
+use crate::time::Timestamp;
 
 /// How deletions are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,13 @@ pub struct DeletionSettings {
     pub policy: Policy,
     /// For how long a deletion can be withdrawn, where there is a time for that.
     pub grace: std::time::Duration,
+}
+
+impl DeletionSettings {
+    /// When a deletion that is asked for now begins by itself, where there is a time in which it can be withdrawn.
+    pub(crate) fn due(self, now: Timestamp) -> Option<Timestamp> {
+        (self.policy == Policy::Grace).then(|| now.plus(self.grace))
+    }
 }
 
 impl Default for DeletionSettings {

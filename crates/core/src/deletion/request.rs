@@ -18,6 +18,7 @@ use crate::installation::Installation;
 use crate::order::OrderState;
 use crate::progress::{self, Begin, ProgressError};
 use crate::selection::{self, ChosenFiles, ChosenVersion, FaultReason, Held, SelectedFile, Selection, Unnamed};
+use crate::settings::Settings;
 
 /// Takes an order for a deletion, if nothing is wrong with any part of it.
 pub async fn request(
@@ -44,22 +45,34 @@ pub async fn request(
         faults.sort_by(|one, other| (&one.filegroup, &one.file).cmp(&(&other.filegroup, &other.file)));
         return Err(DeletionError::Faults(faults));
     }
+    let context = (agent, &installation.settings);
+    receive(&mut transaction, context, &mut order, &deletion, &entries, command.request.as_deref()).await?;
+    transaction.commit().await?;
+    info!(order_id = %order.id, agent = %agent.told(), files = deletion.file_count, "deletion received");
+    installation.wake_workers();
+    Ok(order)
+}
+
+/// Writes the order and the deletion. When it begins, the policy says.
+pub(super) async fn receive(
+    transaction: &mut Transaction,
+    (agent, settings): (&Agent, &Settings),
+    order: &mut Order,
+    deletion: &Deletion,
+    entries: &[(Entry, Vec<DeletionFile>)],
+    request: Option<&[u8]>,
+) -> Result<(), DeletionError> {
     let begin = match (deletion.policy, deletion.due) {
         (Policy::Approval, _) => Begin::Decided,
         (_, Some(due)) => Begin::At(due),
         (_, None) => Begin::Now,
     };
-    let settings = &installation.settings;
-    match progress::receive_as(&mut transaction, &mut order, &agent.told(), begin, settings).await {
+    match progress::receive_as(transaction, order, &agent.told(), begin, settings).await {
         Ok(()) => {}
         Err(ProgressError::Database(error)) => return Err(error.into()),
         Err(error) => return Err(DeletionError::Interrupted(error.to_string())),
     }
-    deletions::insert(&mut transaction, &deletion, &entries, command.request.as_deref()).await?;
-    transaction.commit().await?;
-    info!(order_id = %order.id, agent = %agent.told(), files = deletion.file_count, "deletion received");
-    installation.wake_workers();
-    Ok(order)
+    Ok(deletions::insert(transaction, deletion, entries, request).await?)
 }
 
 fn put_together(
@@ -105,7 +118,7 @@ fn put_together(
         contract_id: command.contract_id.clone(),
         checksum_type: command.checksum,
         policy: settings.policy,
-        due: (settings.policy == Policy::Grace).then(|| now.plus(settings.grace)),
+        due: settings.due(now),
         reason: command.reason.clone(),
         file_count: entries.iter().map(|(entry, _)| entry.file_count).sum(),
         size_bytes,

@@ -230,9 +230,8 @@ fn worked_stamp(order: &Order, worked: Option<Worked>) -> String {
 
 /// How far the reading is: the share of a hundred, and in words.
 fn worked_told(words: Words, worked: Worked) -> (String, String) {
-    let share = worked.done_bytes as f64 / worked.all_bytes.max(1) as f64 * 100.0;
     let (done, all) = (words.size(&worked.done_bytes), words.size(&worked.all_bytes));
-    (format!("{share:.1}"), words.with_two("order-worked", "done", done, "all", all))
+    (format!("{:.1}", worked.percent()), words.with_two("order-worked", "done", done, "all", all))
 }
 
 /// The files and folders that were chosen, and how many there are.

@@ -181,9 +181,8 @@ fn running(visit: &Visitor, state: &WorkState) -> Table {
 
 /// How much of what is to be read was read.
 fn share(words: Words, worked: Worked) -> Cell {
-    let share = worked.done_bytes as f64 / worked.all_bytes as f64 * 100.0;
     let (done, all) = (words.size(&worked.done_bytes), words.size(&worked.all_bytes));
-    Cell::Share(format!("{share:.1}"), words.with_two("operations-bytes", "done", done, "all", all))
+    Cell::Share(format!("{:.1}", worked.percent()), words.with_two("operations-bytes", "done", done, "all", all))
 }
 
 fn cancel(words: Words, order_id: &str) -> Form {
