@@ -161,10 +161,13 @@ impl Held {
 
 /// A checksum of a stored file that the inventory has on record.
 pub fn checksum_of(inventory: &Inventory, file: &VersionFile<'_>, algorithm: Algorithm) -> Option<Digest> {
-    // The fixity block may name another of the places where the same bytes lie.
-    let elsewhere =
-        || inventory.content_paths(file.digest).find_map(|path| inventory.fixity_of(algorithm, path)).copied();
-    inventory.digest_of(file, algorithm).or_else(elsewhere)
+    if let Some(digest) = inventory.digest_of(file, algorithm) {
+        return Some(digest);
+    }
+    // The fixity block, if there is one, may name another of the places where the same bytes lie, which can be very many.
+    let is_recorded = inventory.fixity().iter().any(|block| block.name() == algorithm.name());
+    let mut places = inventory.content_paths(file.digest).take_while(|_| is_recorded);
+    places.find_map(|path| inventory.fixity_of(algorithm, path)).copied()
 }
 
 /// The versions and files that a selection is for, oldest version first, or everything that is wrong with it.

@@ -394,6 +394,10 @@ async fn every_list_is_read_from_an_index() {
     let lists = [("2d17", Some("queued")), ("2d17", Some("failed")), ("7bd2", Some("queued"))];
     statements.push((orders::listing(&lists, &filter(Some(Vec::new()))), "orders_by_state"));
     statements.push((orders::listing(&[("2d17", None), ("7bd2", None)], &filter(None)), "orders_by_contract"));
+    let of_package = OrderFilter { package_id: Some("p".to_owned()), before: None, ..filter(None) };
+    statements.push((orders::listing(&[("2d17", None), ("7bd2", None)], &of_package), "orders_by_package"));
+    let failed = OrderFilter { states: Some(Vec::new()), ..of_package };
+    statements.push((orders::listing(&lists, &failed), "orders_by_package"));
     for (statement, index) in statements {
         // What is noted of changes is read whole: it is added up every few seconds.
         let plan = plan(&bench, &statement).await.replace("Seq Scan on package_changes", "notes");

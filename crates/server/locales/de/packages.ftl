@@ -42,6 +42,7 @@ package-look-into = Dateien der Version { $version }
 package-surface = Die neueste Fassung jeder Datei
 package-no-orders = Dieses Paket hat noch niemand bestellt.
 events-title = Was geschah
+events-none = Es ist nichts verzeichnet.
 event-at = Wann
 event-what = Was
 event-agent = Durch
@@ -86,11 +87,11 @@ folder-files = { $count ->
 folder-order-chosen = Ausgewähltes bestellen
 folder-order-folder = Diesen Ordner bestellen
 folder-order-all = Alles bestellen
-folder-ticks-stay = Was angekreuzt ist, bleibt es auf den anderen Seiten dieses Ordners.
+folder-ticks-stay = Was angekreuzt ist, bleibt es auf anderen Seiten und in anderen Ordnern.
 event-file-fetched = Datei abgeholt
 event-order-repeated = erneut bestellt
 event-order-dismissed = braucht nichts mehr
 folder-elsewhere = { $count ->
-    [one] Eines mehr ist auf anderen Seiten angekreuzt
-   *[other] { $count } mehr sind auf anderen Seiten angekreuzt
+    [one] Eines mehr ist anderswo angekreuzt
+   *[other] { $count } mehr sind anderswo angekreuzt
   }

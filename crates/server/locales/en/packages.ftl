@@ -42,6 +42,7 @@ package-look-into = Files of version { $version }
 package-surface = The latest version of every file
 package-no-orders = Nobody has ordered this package yet.
 events-title = What happened
+events-none = Nothing is on record.
 event-at = When
 event-what = What
 event-agent = By
@@ -86,11 +87,11 @@ folder-files = { $count ->
 folder-order-chosen = Order what is ticked
 folder-order-folder = Order this folder
 folder-order-all = Order all of it
-folder-ticks-stay = What is ticked stays ticked on the other pages of this folder.
+folder-ticks-stay = What is ticked stays ticked on other pages and in other folders.
 event-file-fetched = file fetched
 event-order-repeated = ordered again
 event-order-dismissed = needs nothing more
 folder-elsewhere = { $count ->
-    [one] One more is ticked on other pages
-   *[other] { $count } more are ticked on other pages
+    [one] One more is ticked elsewhere
+   *[other] { $count } more are ticked elsewhere
   }

@@ -42,6 +42,7 @@ package-look-into = Filer i versjon { $version }
 package-surface = Siste versjon av hver fil
 package-no-orders = Ingen har bestilt denne pakken ennå.
 events-title = Hendelser
+events-none = Ingenting er registrert.
 event-at = Når
 event-what = Hva
 event-agent = Av
@@ -86,11 +87,11 @@ folder-files = { $count ->
 folder-order-chosen = Bestill det som er valgt
 folder-order-folder = Bestill denne mappen
 folder-order-all = Bestill alt
-folder-ticks-stay = Det som er krysset av, forblir krysset av på de andre sidene i denne mappen.
+folder-ticks-stay = Det som er krysset av, forblir krysset av på andre sider og i andre mapper.
 event-file-fetched = fil hentet
 event-order-repeated = bestilt på nytt
 event-order-dismissed = trenger ikke mer
 folder-elsewhere = { $count ->
-    [one] Én til er krysset av på andre sider
-   *[other] { $count } til er krysset av på andre sider
+    [one] Én til er krysset av andre steder
+   *[other] { $count } til er krysset av andre steder
   }

@@ -122,7 +122,7 @@ async fn folders_are_looked_into_and_what_is_ticked_is_delivered() {
     let server = Server::start(&[]).await;
     let (id, mut anna) = stored(&server).await;
     let page = anna.get(&format!("/packages/{id}/files")).await;
-    page.shows("letters/</a>").shows("readme.txt").shows(&hex(Algorithm::Sha512, b"read me")).shows("4 files");
+    page.shows("letters/</button>").shows("readme.txt").shows(&hex(Algorithm::Sha512, b"read me")).shows("4 files");
     let inside = address(&page, &format!("/console/packages/{id}/files?folder=photos"));
     anna.get(&inside).await.shows("&#60;one&#62; &#38; &#34;two&#34;.tif");
     assert_eq!(anna.get(&format!("/packages/{id}/files?folder=none")).await.status, 404);
@@ -331,7 +331,7 @@ async fn ticks_stay_from_page_to_page_of_a_folder() {
     anna.get(&path).await.shows("name=\"after\" value=\"fscan-199.tif\"");
     let ticked = [("file", "scan-000.tif"), ("file", "scan-001.tif"), ("after", "fscan-199.tif")];
     let page = anna.post(&path, &ticked).await;
-    page.shows("2 more are ticked on other pages").shows("value=\"scan-000.tif\" checked").shows("scan-204.tif");
+    page.shows("2 more are ticked elsewhere").shows("value=\"scan-000.tif\" checked").shows("scan-204.tif");
     assert!(
         !page.text.contains("value=\"scan-204.tif\" checked") && !page.text.contains("scan-002.tif"),
         "{}",
@@ -339,7 +339,7 @@ async fn ticks_stay_from_page_to_page_of_a_folder() {
     );
     // Back on the first page, with one of them taken back and one of the second page added.
     let page = anna.post(&path, &[("file", "scan-000.tif"), ("file", "scan-204.tif")]).await;
-    page.shows("One more is ticked on other pages").shows("value=\"scan-000.tif\" checked");
+    page.shows("One more is ticked elsewhere").shows("value=\"scan-000.tif\" checked");
     page.shows("value=\"scan-204.tif\" checked").shows("value=\"scan-001.tif\" aria-label");
     let chosen = [("scope", "chosen"), ("file", "scan-000.tif"), ("file", "scan-204.tif")];
     let order = order_path(&anna.post(&format!("/packages/{id}/orders"), &chosen).await);
@@ -353,6 +353,30 @@ async fn ticks_stay_from_page_to_page_of_a_folder() {
     let mut stranger = Browser::client(&server, "stranger", &[("other", Role::Read)]).await;
     stranger.get("/packages").await;
     assert_eq!(stranger.post(&path, &[]).await.status, 404);
+}
+
+#[tokio::test]
+async fn ticks_stay_on_the_way_into_folders_and_back() {
+    let server = Server::start(&[]).await;
+    let (id, mut anna) = stored(&server).await;
+    let path = format!("/packages/{id}/files");
+    let page = anna.get(&path).await;
+    page.shows(&format!("formaction=\"/console{path}?folder=letters\" name=\"into\" value=\"letters/\""));
+    let page = anna.post(&path, &[("file", "readme.txt"), ("into", "letters/")]).await;
+    page.shows("One more is ticked elsewhere").shows("value=\"readme.txt\" checked").shows("1850/</button>");
+    page.shows("name=\"folder\" value=\"letters\"").shows("name=\"into\" value=\"/\"");
+    // Further down, and at once to the top again. Where the page before ended means nothing there.
+    let down = [("folder", "letters"), ("file", "readme.txt"), ("into", "letters/1850/"), ("after", "fz")];
+    anna.post(&path, &down).await.shows("One more is ticked elsewhere").shows("a.txt").shows("b.txt");
+    let up = [("folder", "letters/1850"), ("file", "readme.txt"), ("file", "letters/1850/b.txt"), ("into", "/")];
+    let page = anna.post(&path, &up).await;
+    page.shows("One more is ticked elsewhere").shows("value=\"letters/1850/b.txt\" checked");
+    page.shows("value=\"readme.txt\" checked aria-label");
+    let gone = [("file", "readme.txt"), ("into", "none/")];
+    assert_eq!(anna.post(&path, &gone).await.status, 404);
+    let chosen = [("scope", "chosen"), ("folder", ""), ("file", "readme.txt"), ("file", "letters/1850/b.txt")];
+    let order = order_path(&anna.post(&format!("/packages/{id}/orders"), &chosen).await);
+    anna.get(&order).await.shows("letters/1850/b.txt").shows("readme.txt");
 }
 
 #[tokio::test]

@@ -36,8 +36,8 @@ struct FolderTemplate {
     versions: Vec<(u32, bool)>,
     /// The path of the folder, with `/` at its end; empty at the top.
     folder: String,
-    /// The folders above it, each with its address.
-    above: Vec<(String, String)>,
+    /// The way to it, from the top on.
+    above: Vec<Above>,
     files_told: String,
     size_told: String,
     folders: Vec<FolderRow>,
@@ -50,6 +50,14 @@ struct FolderTemplate {
     /// What is ticked and does not stand on this page, each with the name of its field.
     elsewhere: Vec<(&'static str, String)>,
     elsewhere_told: String,
+}
+
+/// The folder, or one above it.
+struct Above {
+    name: String,
+    /// Empty at the top.
+    path: String,
+    address: String,
 }
 
 struct FolderRow {
@@ -93,15 +101,16 @@ impl Asked {
         if self.folder.is_empty() { name.to_owned() } else { format!("{}/{name}", self.folder) }
     }
 
-    fn above(&self) -> Vec<(String, String)> {
-        let mut above: Vec<(String, String)> = Vec::new();
+    fn above(&self, words: Words) -> Vec<Above> {
+        let mut above =
+            vec![Above { name: words.text("folder-top"), path: String::new(), address: self.address("", "") }];
         let mut path = String::new();
         for name in self.folder.split('/').filter(|name| !name.is_empty()) {
             if !path.is_empty() {
                 path.push('/');
             }
             path.push_str(name);
-            above.push((name.to_owned(), self.address(&path, "")));
+            above.push(Above { name: name.to_owned(), path: path.clone(), address: self.address(&path, "") });
         }
         above
     }
@@ -152,8 +161,8 @@ pub(in crate::console) async fn show(
     leaf(&app, &visit, id, &parameters, Ticks::default()).await
 }
 
-/// Another page of a folder, with what is ticked on this one and others. Nothing is changed by it; it is a form that is posted
-/// because no address has room for so many paths.
+/// Another page of a folder, or another folder, with what is ticked on this one and others. Nothing is changed by it; it is a
+/// form that is posted because no address has room for so many paths.
 pub(in crate::console) async fn turn(
     State(app): State<App>,
     Path(id): Path<String>,
@@ -177,18 +186,17 @@ async fn leaf(
     mut ticks: Ticks,
 ) -> Result<Response, Refusal> {
     let (words, intake) = (visit.words, app.intake());
-    let asked = Asked {
-        version: number(parameters.one("version")?)?,
-        view: view(parameters.one("view")?)?,
-        folder: parameters.one("folder")?.unwrap_or_default().trim_matches('/').to_owned(),
-        id,
-    };
+    // The folder that is gone to, `/` for the top, comes before the one that the form stands in.
+    let (into, after) = (parameters.one("into")?, parameters.one("after")?);
+    let folder = into.or(parameters.one("folder")?).unwrap_or_default().trim_matches('/').to_owned();
+    let asked =
+        Asked { version: number(parameters.one("version")?)?, view: view(parameters.one("view")?)?, folder, id };
     let (package, versions) = intake.package_get(&visit.caller, &asked.id).await.map_err(refused)?;
     let wanted = FolderQuery {
         version: asked.version,
         view: asked.view,
         folder: asked.folder.clone(),
-        after: parameters.one("after")?.map(cursor).transpose()?,
+        after: after.filter(|_| into.is_none()).map(cursor).transpose()?,
         limit: PAGE,
     };
     let FolderPage { folders, files, file_count, size_bytes, next } =
@@ -211,7 +219,7 @@ async fn leaf(
         is_surface: asked.view == View::Surface,
         versions: versions.iter().rev().map(|known| (known.number, asked.version == Some(known.number))).collect(),
         folder: asked.folder.clone(),
-        above: asked.above(),
+        above: asked.above(words),
         files_told: words.with("folder-files", "count", file_count),
         size_told: words.size(&size_bytes),
         folders,

@@ -7,7 +7,7 @@ use super::drive;
 use crate::support::Server;
 
 /// As many packages as there are rounds: each orders one of its own.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 9;
 
 #[tokio::test]
 async fn a_depositor_finds_orders_follows_and_fetches() {

@@ -8,5 +8,5 @@ await run(
         // The pages are Swagger's own: what they look like is not ours to judge.
         await visit.look("description", { rules: false });
     },
-    { languages: ["en"], withoutScript: false },
+    { languages: ["en"], onPhone: false, withoutScript: false },
 );

@@ -1,7 +1,7 @@
-// Drives Chromium through a scenario, in each language with JavaScript and without, and judges every page that the scenario
-// looks at. Whoever has JavaScript has a wide window, whoever has none a phone. With JavaScript each page is also looked at as
-// wide as a phone, and it is accessible by axe's rules for WCAG 2.2 AA, in the light and in the dark. No page is wider than its
-// window, asks anything of another host, or says anything on the console. Pictures of all of it are kept.
+// Drives Chromium through a scenario, in each language, in a wide window and on a phone, there also without JavaScript, and
+// judges every page that the scenario looks at. With JavaScript it is accessible by axe's rules for WCAG 2.2 AA, in the light
+// and in the dark. No page is wider than its window, asks anything of another host, or says anything on the console. Pictures of
+// all of it are kept.
 //
 // `browser/mod.rs` starts the scenario as `node SCENARIO.mjs` and hands over, as a line of JSON on the standard input:
 // modules (where npm put its packages), url (of the server), screenshots (a directory), locales (the directory of the
@@ -40,20 +40,33 @@ const PATIENCE = 30_000;
 
 const findings = [];
 
+let turn = Promise.resolve();
+
+/** Does something while no other round has the server do anything of its own accord. */
+export function undisturbed(act) {
+    const done = turn.then(act);
+    turn = done.catch(() => {});
+    return done;
+}
+
 /** Has the test do something on the server's side, and waits until it is done. */
-export async function ask(what) {
-    console.log(what);
-    await lines.next();
+export function ask(what) {
+    return undisturbed(async () => {
+        console.log(what);
+        await lines.next();
+    });
 }
 
 /**
- * Runs a scenario in each language, with JavaScript in a wide window and, unless it cannot do without, without it on a phone.
+ * Runs a scenario in each language: in a wide window, on a phone, and there without JavaScript.
  * @param {(visit: Visit) => Promise<void>} scenario
  */
-export async function run(scenario, { languages = LANGUAGES, withoutScript = true } = {}) {
+export async function run(scenario, { languages = LANGUAGES, onPhone = true, withoutScript = true } = {}) {
     mkdirSync(task.screenshots, { recursive: true });
-    const rounds = languages.map((language) => ({ language, width: "desktop", script: true }));
-    if (withoutScript) rounds.push(...languages.map((language) => ({ language, width: "phone", script: false })));
+    const ways = [{ width: "desktop", script: true }];
+    if (onPhone) ways.push({ width: "phone", script: true });
+    if (withoutScript) ways.push({ width: "phone", script: false });
+    const rounds = ways.flatMap((way) => languages.map((language) => ({ language, ...way })));
     const browser = await chromium.launch({
         executablePath: PROGRAM,
         args: [...ARGUMENTS, ALONE],
@@ -138,6 +151,12 @@ class Visit {
         await Promise.all([this.page.waitForEvent("load"), locator.click()]);
     }
 
+    /** Presses what something is fetched with; where it lies then. */
+    async download(locator) {
+        const [download] = await Promise.all([this.page.waitForEvent("download"), locator.click()]);
+        return await download.path();
+    }
+
     button(key, values) {
         return this.page.getByRole("button", { name: this.text(key, values), exact: true });
     }
@@ -177,8 +196,11 @@ class Visit {
         }
         if (!rules || !this.script) return await this.#seen(name);
         const isFirst = this.language === LANGUAGES[0];
-        const rulesOfAll = { runOnly: { type: "tag", values: TAGS }, rules: { [COLOURS]: { enabled: isFirst } } };
-        await this.#accessible(name, rulesOfAll);
+        if (this.width === "phone") {
+            await this.#accessible(name, { runOnly: LAYOUT });
+            return await this.#seen(name);
+        }
+        await this.#accessible(name, { runOnly: { type: "tag", values: TAGS }, rules: { [COLOURS]: { enabled: isFirst } } });
         await this.#seen(name);
         if (isFirst) {
             await this.page.emulateMedia({ colorScheme: "dark" });
@@ -186,11 +208,6 @@ class Visit {
             await this.picture(`${name}-dark`);
             await this.page.emulateMedia({ colorScheme: "light" });
         }
-        const before = this.width;
-        await this.#resize("phone");
-        await this.#accessible(name, { runOnly: LAYOUT });
-        await this.#seen(name);
-        await this.#resize(before);
     }
 
     /** Of the whole page in one language, of what fits into the window in the others: drawing long pages costs most. */
@@ -208,11 +225,6 @@ class Visit {
     async end() {
         for (const message of this.#messages.map((message) => message()).filter(Boolean)) this.found(message);
         await this.#context.close();
-    }
-
-    async #resize(width) {
-        await this.page.setViewportSize(WIDTHS[width]);
-        this.width = width;
     }
 
     /** Keeps a picture of the page, which may be no wider than its window. */

@@ -83,5 +83,5 @@ await run(
         await visit.open(answer);
         await visit.shows("issuer-not-begun");
     },
-    task.facts.once ? { languages: ["en"], withoutScript: false } : {},
+    task.facts.once ? { languages: ["en"], onPhone: false, withoutScript: false } : {},
 );
