@@ -9,6 +9,7 @@ pub mod area;
 pub mod assembly;
 pub mod audit;
 pub mod caller;
+mod causes;
 pub mod clients;
 pub mod data;
 pub mod db;

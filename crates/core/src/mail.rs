@@ -18,6 +18,7 @@ use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::causes::causes;
 use crate::db::area_files::AreaFile;
 use crate::db::mails::{Damage, MailEnd, MailLease};
 use crate::db::orders::Order;
@@ -354,18 +355,4 @@ fn is_ours(error: &SmtpError) -> bool {
     // Sign-in needed, mechanism too weak, credentials wrong, encryption needed (RFC 4954, section 6).
     const SIGN_IN: [u16; 4] = [530, 534, 535, 538];
     error.status().is_some_and(|code| SIGN_IN.contains(&u16::from(code)))
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -515,8 +515,7 @@ pub fn tell(reading: Option<&Reading>) {
         }
     }
     for state in PackageState::ALL {
-        let count = figures.packages.get(state.name()).copied().unwrap_or_default();
-        gauge!(PACKAGES.name, "state" => state.name()).set(count as f64);
+        gauge!(PACKAGES.name, "state" => state.name()).set(figures.packages.of(*state) as f64);
     }
     gauge!(NEVER_VERIFIED.name).set(figures.never_verified as f64);
     gauge!(VERIFICATION_AGE.name).set(age(figures.oldest_verification));

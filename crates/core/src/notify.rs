@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info, warn};
 use url::Url;
 
+use crate::causes::causes;
 use crate::db::deliveries::Delivery;
 use crate::db::notices::{Attempt, NoticeEnd, NoticeLease};
 use crate::db::orders::Order;
@@ -293,17 +294,6 @@ fn sign(secret: &Secret, id: &str, unix_seconds: i64, body: &[u8]) -> String {
     context.update(format!("{id}.{unix_seconds}.").as_bytes());
     context.update(body);
     format!("v1,{}", BASE64_STANDARD.encode(context.sign().as_ref()))
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

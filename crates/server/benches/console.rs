@@ -259,7 +259,17 @@ async fn main() {
     let mut bench = Bench::start().await;
     let package = bench.link("/packages?q=real", "/packages/").await;
     let order = bench.link("/orders?state=delivered", "/orders/").await;
-    let next = bench.link("/packages", "/packages?").await;
+    let mut later = Vec::new();
+    for list in [
+        "/packages",
+        "/packages?state=preserved",
+        "/packages?state=preserved&order=name",
+        "/packages?q=object-5&state=preserved&order=name",
+        "/orders?state=delivered",
+    ] {
+        let begin = format!("{}?", list.split('?').next().unwrap_or_default());
+        later.push(bench.link(list, &begin).await);
+    }
     let mut pages: Vec<String> = [
         "/packages",
         "/packages?q=object-7",
@@ -291,7 +301,8 @@ async fn main() {
     ]
     .map(str::to_owned)
     .into();
-    pages.extend([next, package.clone(), format!("{package}/files"), format!("{package}/files?folder=letters")]);
+    pages.extend(later);
+    pages.extend([package.clone(), format!("{package}/files"), format!("{package}/files?folder=letters")]);
     pages.extend([order.clone(), format!("{order}/receipt")]);
     let mut slow = 0;
     for page in pages {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::db::checks::{self, Standing};
+use crate::db::package_figures::StateCounts;
 use crate::db::steps::StepKind;
 use crate::db::{Database, DatabaseError, package_figures, sql};
 use crate::time::Timestamp;
@@ -19,8 +20,7 @@ pub(crate) const PRIORITIES: [&str; 3] = ["low", "normal", "high"];
 pub(crate) struct Figures {
     /// By kind, state and priority: how many steps, and when the oldest was made.
     pub(crate) steps: BTreeMap<(&'static str, &'static str, &'static str), (u64, Timestamp)>,
-    /// By state.
-    pub(crate) packages: BTreeMap<&'static str, u64>,
+    pub(crate) packages: StateCounts,
     pub(crate) never_verified: u64,
     pub(crate) oldest_verification: Option<Timestamp>,
     pub(crate) notices_pending: u64,
@@ -96,7 +96,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let database = Database::open(&Place::File(directory.path().join("dipper.db"))).await.expect("opened");
         let found = read(&database, Timestamp(0)).await.expect("read");
-        assert!(found.steps.is_empty() && found.packages.is_empty());
+        assert!(found.steps.is_empty() && found.packages == StateCounts::default());
         assert_eq!((found.notices_pending, found.oldest_notice, found.oldest_verification), (0, None, None));
     }
 }

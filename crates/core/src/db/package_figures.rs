@@ -20,13 +20,22 @@ pub(super) fn begin(day: i64) -> Timestamp {
     Timestamp(day.saturating_mul(DAY))
 }
 
+/// How many packages there are in each state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateCounts(Vec<(PackageState, u64)>);
+
+impl StateCounts {
+    /// How many there are in one.
+    pub fn of(&self, state: PackageState) -> u64 {
+        self.0.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count)
+    }
+}
+
 /// How many packages there are in each state, on some contracts or (`None`) on all.
-pub async fn by_state(
-    database: &Database,
-    contract_ids: Option<&[&str]>,
-) -> Result<BTreeMap<&'static str, u64>, DatabaseError> {
+pub async fn by_state(database: &Database, contract_ids: Option<&[&str]>) -> Result<StateCounts, DatabaseError> {
     let rows = database.rows(states(contract_ids)).await?;
-    rows.iter().map(|row| Ok((row.parse::<PackageState>("state")?.name(), row.count("n")?))).collect()
+    let counts: Result<_, DatabaseError> = rows.iter().map(|row| Ok((row.parse("state")?, row.count("n")?))).collect();
+    Ok(StateCounts(counts?))
 }
 
 /// The statement of [`by_state`]. A test looks at its plan.

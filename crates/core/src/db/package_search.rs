@@ -401,7 +401,13 @@ impl Writing {
         after: Option<&PackageCursor>,
         end: Option<&PackageCursor>,
     ) {
-        self.bind("SELECT id, object_id, created FROM packages WHERE contract_id = $n", contract_id);
+        self.add("SELECT id, object_id, created FROM packages");
+        self.add(match (search.state, search.order) {
+            (None, _) => "",
+            (Some(_), PackageOrder::Newest) => " /* INDEXED BY packages_by_state_and_age */",
+            (Some(_), PackageOrder::Name) => " /* INDEXED BY packages_by_state_and_name */",
+        });
+        self.bind(" WHERE contract_id = $n", contract_id);
         if let Some(state) = search.state {
             self.bind(" AND state = $n", state.name());
         }

@@ -54,20 +54,7 @@ pub async fn under_way(
     contract_ids: Option<&[&str]>,
     limit: u32,
 ) -> Result<Vec<RecallUnderWay>, DatabaseError> {
-    let mut values = Vec::new();
-    let chosen = contract_ids.map(|ids| any_of("orders.contract_id", ids, &mut values)).unwrap_or_default();
-    let query = format!(
-        "SELECT recalls.package_id AS package_id, recalls.version AS version, MIN(orders.contract_id) AS contract_id,
-                     MIN(recalls.tier) AS tier, MIN(recalls.requested) AS requested, MIN(recalls.checked) AS checked,
-                     COUNT(*) AS orders
-                 FROM recalls
-                 JOIN orders ON orders.package_id = recalls.package_id AND orders.version = recalls.version
-                     AND orders.finished = 0
-                 WHERE recalls.readable_until IS NULL{chosen}
-                 GROUP BY recalls.package_id, recalls.version
-                 ORDER BY MIN(recalls.requested), recalls.package_id, recalls.version LIMIT {limit}"
-    );
-    let rows = database.rows(values.into_iter().fold(Statement::assembled(query), Statement::bind)).await?;
+    let rows = database.rows(waited_for(contract_ids, limit)).await?;
     rows.iter()
         .map(|row| {
             Ok(RecallUnderWay {
@@ -81,6 +68,26 @@ pub async fn under_way(
             })
         })
         .collect()
+}
+
+/// The statement of [`under_way`]. A test looks at its plan.
+pub fn waited_for(contract_ids: Option<&[&str]>, limit: u32) -> Statement {
+    let mut values = Vec::new();
+    // Expressions, so that nobody begins with all orders of the contracts, or with all that are open: recalls are few.
+    let chosen = contract_ids.map(|ids| any_of("COALESCE(orders.contract_id, '')", ids, &mut values));
+    let chosen = chosen.unwrap_or_default();
+    let query = format!(
+        "SELECT recalls.package_id AS package_id, recalls.version AS version, MIN(orders.contract_id) AS contract_id,
+                     MIN(recalls.tier) AS tier, MIN(recalls.requested) AS requested, MIN(recalls.checked) AS checked,
+                     COUNT(*) AS orders
+                 FROM recalls
+                 JOIN orders ON orders.package_id = COALESCE(recalls.package_id, '') AND orders.version = recalls.version
+                     AND orders.finished = 0
+                 WHERE recalls.readable_until IS NULL{chosen}
+                 GROUP BY recalls.package_id, recalls.version
+                 ORDER BY MIN(recalls.requested), recalls.package_id, recalls.version LIMIT {limit}"
+    );
+    values.into_iter().fold(Statement::assembled(query), Statement::bind)
 }
 
 /// The tier that a word of the database stands for. The slowest is the safe guess: whoever wants more asks again.

@@ -59,6 +59,25 @@ pub struct Statement {
 /// Where a lock is put into a statement that does not end with the rows that it locks. SQLite takes it for a comment.
 const LOCK_MARK: &str = "/* lock */";
 
+/// Behind the name of a table, with the name of an index and ` */`: SQLite reads the table by that index. It does not know how
+/// many rows have the same value, and takes the shorter of two indexes where the longer one leaves out most. PostgreSQL, which
+/// does know, takes it for a comment.
+const INDEX_MARK: &str = "/* INDEXED BY ";
+
+/// The text with its marks of indexes as SQLite understands them.
+fn indexed(text: SqlStr) -> SqlStr {
+    let mut parts = text.as_str().split(INDEX_MARK);
+    let mut told = parts.next().unwrap_or_default().to_owned();
+    if told.len() == text.as_str().len() {
+        return text;
+    }
+    for part in parts {
+        let (index, rest) = part.split_once(" */").unwrap_or((part, ""));
+        told.push_str(&format!("INDEXED BY {index}{rest}"));
+    }
+    AssertSqlSafe(told).into_sql_str()
+}
+
 /// A statement that is written out in the source.
 pub fn sql(text: &'static str) -> Statement {
     Statement { text: text.into_sql_str(), values: Vec::new(), lock: None }
@@ -112,7 +131,7 @@ impl Statement {
     }
 
     pub(super) fn into_sqlite(self) -> Query<'static, Sqlite, SqliteArguments> {
-        self.values.into_iter().fold(sqlx::query(self.text), |query, value| match value {
+        self.values.into_iter().fold(sqlx::query(indexed(self.text)), |query, value| match value {
             Value::Integer(value) => query.bind(value),
             Value::Text(value) => query.bind(value),
             Value::Blob(value) => query.bind(value),

@@ -220,7 +220,7 @@ impl Oversight {
             processes: processes::list(database).await?,
             failed: look::dead(database, contract_ids, now.minus(TOLD)).await?,
             fixity_late: late,
-            damaged: states.get(PackageState::Damaged.name()).copied().unwrap_or_default(),
+            damaged: states.of(PackageState::Damaged),
             abandoned: look::abandoned(database, contract_ids, now.minus(TOLD)).await?,
         })
     }
@@ -242,13 +242,12 @@ impl Oversight {
         let (now, period) = (clock.now(), settings.fixity.period);
         let since = now.minus(period.unwrap_or(crate::scrub::plan::DAY * 90));
         let states = package_figures::by_state(database, Some(&contract_ids)).await?;
-        let in_state = |state: PackageState| states.get(state.name()).copied().unwrap_or_default();
         Ok(FixityView {
             now,
             period,
             standing: checks::standing_of(database, &contract_ids, since).await?,
-            damaged: in_state(PackageState::Damaged),
-            missing: in_state(PackageState::Missing),
+            damaged: states.of(PackageState::Damaged),
+            missing: states.of(PackageState::Missing),
             days: self.tallied(&contract_ids, Unit::Day, days).await?,
         })
     }

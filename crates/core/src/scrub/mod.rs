@@ -261,8 +261,7 @@ pub async fn coverage(installation: &Installation) -> Result<Coverage, DatabaseE
         None => 0,
     };
     let today = checks::checked_since(database, plan::day_of(now)).await?;
-    let states = package_figures::by_state(database, None).await?;
-    let damaged = states.get(PackageState::Damaged.name()).copied().unwrap_or_default();
+    let damaged = package_figures::by_state(database, None).await?.of(PackageState::Damaged);
     Ok(Coverage { period, standing, slice_bytes, today, damaged, now })
 }
 

@@ -16,7 +16,7 @@ use dipper_core::db::packages::PackageState;
 use dipper_core::db::processes::ProcessKind;
 use dipper_core::db::steps::{self, StepEnd, StepKind, WaitsFor};
 use dipper_core::db::tallies::{self, Unit};
-use dipper_core::db::{checks, orders, package_figures, sql};
+use dipper_core::db::{checks, orders, package_figures, recalls, sql};
 use dipper_core::intake::AuditQuery;
 use dipper_core::order::{OrderKind, OrderState};
 use dipper_core::oversight::presence::Presence;
@@ -374,6 +374,7 @@ async fn every_list_is_read_from_an_index() {
         (package_figures::states(Some(&["2d17"])), "package_figures"),
         (look::of_one("2d17", look::KEPT, &[at.into(), "".into(), ten.into()]), "deliveries_kept"),
         (tallies::listing(&["2d17"], Unit::Hour, at), "tallies"),
+        (recalls::waited_for(Some(&["2d17", "7bd2"]), 10), "orders_open"),
     ];
     for (state, index) in [
         (StepState::Ready, "steps_ready"),

@@ -245,8 +245,14 @@ async fn nothing_is_walked_through_that_is_not_shown() {
     for (order, after, end) in [(PackageOrder::Newest, &newest, &earlier), (PackageOrder::Name, &name, &later)] {
         for after in [None, Some(after)] {
             for search in [of(order), damaged(order), dates(order)] {
-                statements.push((walking(&contracts, &search, after, 50), "packages"));
-                statements.push((ending(&contracts, &search, after), "packages"));
+                let index = match (search.state, order) {
+                    (Some(_), PackageOrder::Newest) => "packages_by_state_and_age",
+                    (Some(_), PackageOrder::Name) => "packages_by_state_and_name",
+                    (None, _) => "packages",
+                };
+                statements.push((walking(&contracts, &search, after, 50), index));
+                statements.push((ending(&contracts, &search, after), index));
+                statements.push((sieving(&contracts, &search, after, Some(end), 50), index));
                 statements.push((sieving(&contracts, &search, after, None, 50), "package_names_by_package"));
                 statements.push((sieving(&contracts, &search, after, Some(end), 50), "package_names_by_package"));
             }

@@ -82,7 +82,7 @@ impl Cell {
         match self {
             Cell::Number(_) => "number",
             Cell::Code(_) | Cell::Link(..) => "wrap",
-            Cell::Prose(_) => "wrap prose",
+            Cell::Prose(_) | Cell::Long(..) => "wrap prose",
             Cell::Text(_) | Cell::Time(..) | Cell::Id(..) | Cell::State(..) | Cell::Share(..) | Cell::Forms(_) => "",
         }
     }
@@ -101,6 +101,8 @@ pub(super) enum Cell {
     Id(String, String),
     /// A text that may be long.
     Prose(String),
+    /// How a text begins, and all of it, which is unfolded by whoever wants to read it.
+    Long(String, String),
     /// A word for a state, with how good that is: `good`, `warn`, `bad` or nothing.
     State(&'static str, String),
     /// How much of something: the share, of a hundred, and in words.
@@ -246,14 +248,37 @@ pub(super) fn dash() -> Cell {
     Cell::Text("–".to_owned())
 }
 
+/// Texts that have more letters are folded, to so many at the most.
+const LONG: usize = 240;
+const FOLDED: usize = 120;
+
 /// A text as a cell, a dash for none.
 pub(super) fn text(text: &str) -> Cell {
-    if text.is_empty() { dash() } else { Cell::Prose(text.to_owned()) }
+    if text.is_empty() {
+        return dash();
+    }
+    if text.chars().count() <= LONG {
+        return Cell::Prose(text.to_owned());
+    }
+    let begin: String = text.chars().take(FOLDED).collect();
+    let begin = begin.rsplit_once(' ').map_or(begin.as_str(), |(words, _)| words);
+    Cell::Long(format!("{begin} …"), text.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_folded_between_words() {
+        assert!(matches!(text(""), Cell::Text(_)));
+        assert!(matches!(text(&"é".repeat(LONG)), Cell::Prose(_)));
+        let words = "word ".repeat(60);
+        let Cell::Long(begin, whole) = text(&words) else { panic!("it is long") };
+        assert_eq!((begin, whole), (format!("{} …", "word ".repeat(24).trim_end()), words));
+        let Cell::Long(begin, _) = text(&"é".repeat(LONG + 1)) else { panic!("it is long") };
+        assert_eq!(begin, format!("{} …", "é".repeat(FOLDED)));
+    }
 
     #[test]
     fn bars_stand_on_the_ground_and_what_is_there_is_seen() {
