@@ -292,7 +292,7 @@ fn proven(
         return Ok(small);
     }
     let storage = installation.archive.storage().as_ref();
-    let look = || prove(content, storage, &[], &|| false);
+    let look = || prove(content, storage, &[], &|| false, &|_| {});
     let failure = match look().or_else(|_| look()) {
         Ok(proven) => return Ok(proven.checkpoints),
         Err(failure) => failure,

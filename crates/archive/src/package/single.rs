@@ -21,12 +21,13 @@ pub struct Proven {
 }
 
 /// Reads a file once, holds it against its digest and its size, and computes further digests on the way. `cancelled` is
-/// asked before each piece.
+/// asked before each piece; after it, `progress` is told how many bytes that was.
 pub fn prove(
     content: &Content,
     storage: &dyn Storage,
     further: &[Algorithm],
     cancelled: &dyn Fn() -> bool,
+    progress: &dyn Fn(u64),
 ) -> Result<Proven, PrepareError> {
     let Some(mut recorder) = Recorder::new(content.algorithm, None, content.size) else {
         return Err(PrepareError::Options { checksum: content.algorithm, interval: None });
@@ -45,6 +46,7 @@ pub fn prove(
         recorder.update(piece);
         hashers.iter_mut().for_each(|hasher| hasher.update(piece));
         meter::hashed(filled as u64);
+        progress(filled as u64);
         if reader.left() == 0 {
             break;
         }

@@ -36,6 +36,8 @@ struct State {
     /// Requests that wait now, and the most that did at a time.
     waiting: AtomicU64,
     most_waiting: AtomicU64,
+    /// What is in the keys that are not read now: whoever asks for them waits.
+    held: tokio::sync::watch::Sender<Option<&'static str>>,
     /// Writes go one after the other, so that a condition holds until its write is done.
     write: tokio::sync::Mutex<()>,
 }
@@ -148,6 +150,16 @@ impl Glacier {
         self.state.most_waiting.swap(0, Ordering::SeqCst)
     }
 
+    /// Lets whoever reads a key with this in it wait, until it is released or the server ends.
+    pub(crate) fn hold(&self, part: &'static str) {
+        self.state.held.send_replace(Some(part));
+    }
+
+    /// Lets everything be read again.
+    pub(crate) fn release(&self) {
+        self.state.held.send_replace(None);
+    }
+
     /// Lets each request wait, as a network does.
     pub(crate) fn delay(&self, delay: Duration) {
         self.state.delay_micros.store(delay.as_micros() as u64, Ordering::SeqCst);
@@ -210,6 +222,9 @@ impl Front {
 
     async fn get(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         self.arrive("GET", false).await?;
+        let mut held = self.state.held.subscribe();
+        // The sender lives as long as this does.
+        drop(held.wait_for(|held| held.is_none_or(|part| !req.input.key.contains(part))).await);
         if self.cold(&req.input.key).is_some_and(|cold| !matches!(cold.recall, Recall::Done { .. })) {
             return Err(s3_error!(InvalidObjectState, "The operation is not valid for the object's storage class"));
         }

@@ -1,7 +1,7 @@
 //! Files that are read, proven and handed out one by one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dipper_archive::digest::Algorithm;
 use dipper_archive::package::{Checkpoints, Form, Layout, PrepareError, SourceError, prove};
@@ -16,7 +16,7 @@ fn a_file_is_proven_in_one_read_and_any_range_of_it_later() {
         let files = Files::of(&[("a/b.bin", &bytes)]);
         let content = &files.contents[0];
         let further = [Algorithm::Md5, Algorithm::Sha256];
-        let proven = prove(content, files.storage.as_ref(), &further, &|| false).expect("proven");
+        let proven = prove(content, files.storage.as_ref(), &further, &|| false, &|_| {}).expect("proven");
         assert_eq!(proven.digests, further.map(|algorithm| digest(algorithm, &bytes)), "{len}");
         assert_eq!((proven.checkpoints.len(), proven.checkpoints.checksum()), (len as u64, content.digest));
         let small = Checkpoints::of_small(content.algorithm, content.digest, content.size);
@@ -44,7 +44,7 @@ fn what_is_not_as_recorded_is_told_apart() {
     let prove_it = |alter: &dyn Fn(&Files)| {
         let files = Files::of(&[("a.bin", &bytes)]);
         alter(&files);
-        prove(&files.contents[0], files.storage.as_ref(), &[], &|| false)
+        prove(&files.contents[0], files.storage.as_ref(), &[], &|| false, &|_| {})
     };
     let write = |bytes: Vec<u8>| move |files: &Files| std::fs::write(files.path(0), &bytes).expect("written");
     let mut flipped = bytes.clone();
@@ -60,6 +60,12 @@ fn what_is_not_as_recorded_is_told_apart() {
     assert!(matches!(gone, Err(PrepareError::Source(SourceError::Missing { .. }))), "{gone:?}");
     let files = Files::of(&[("a.bin", &bytes)]);
     let asked = AtomicUsize::new(0);
-    let stopped = prove(&files.contents[0], files.storage.as_ref(), &[], &|| asked.fetch_add(1, Ordering::Relaxed) > 0);
+    let told = AtomicU64::new(0);
+    let add = |bytes: u64| {
+        told.fetch_add(bytes, Ordering::Relaxed);
+    };
+    let second = || asked.fetch_add(1, Ordering::Relaxed) > 0;
+    let stopped = prove(&files.contents[0], files.storage.as_ref(), &[], &second, &add);
     assert!(matches!(stopped, Err(PrepareError::Cancelled)), "{stopped:?}");
+    assert_eq!(told.into_inner(), MIB, "one piece was read");
 }

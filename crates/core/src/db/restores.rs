@@ -318,6 +318,14 @@ pub async fn pending(database: &Database, id: &str, limit: u32) -> Result<Vec<Re
     rows.iter().map(file).collect()
 }
 
+/// The lengths of the files of a restore that were not looked at yet, added up.
+pub async fn pending_bytes(database: &Database, id: &str) -> Result<u64, DatabaseError> {
+    let query = "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) AS file_bytes FROM restore_files
+                 WHERE order_id = $1 AND state = 'pending'";
+    let row = database.row(sql(query).bind(id)).await?;
+    row.map_or(Ok(0), |row| row.count("file_bytes"))
+}
+
 /// A file of a restore that is to be fetched.
 #[derive(Clone, Debug)]
 pub struct Wanted {

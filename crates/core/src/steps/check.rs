@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dipper_archive::package::{Checkpoints, PrepareError, SourceError, prove};
@@ -18,7 +18,7 @@ use crate::audit::{self, AuditEntry, AuditFile, AuditKind};
 use crate::caller::Role;
 use crate::db::orders::{Failure, FailureCode, Order};
 use crate::db::restores::{self, Checksums, FileState, RestoreFile};
-use crate::db::steps::{Lease, StepEnd, WaitsFor};
+use crate::db::steps::{Lease, StepEnd, WaitsFor, Worked};
 use crate::db::{Transaction, contracts, orders, packages, steps};
 use crate::fixity;
 use crate::hold::Hold;
@@ -64,17 +64,22 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
         advance(installation, lease, signal).await?;
     }
     let preparing = meter::preparing(order.size_bytes);
+    // What an earlier attempt has put on record is done.
+    let pending = restores::pending_bytes(&installation.database, &order.id).await?;
+    let mut done_bytes = order.size_bytes.saturating_sub(pending);
     loop {
         let batch = next_batch(installation, &order).await?;
         if batch.is_empty() {
             break;
         }
-        let bytes = batch.iter().map(|file| file.size_bytes).sum();
-        let (context, holding, files) = (Arc::clone(installation), hold.clone(), batch);
+        let bytes: u64 = batch.iter().map(|file| file.size_bytes).sum();
+        let reading = Reading::new(hold, done_bytes, order.size_bytes);
+        let (context, files) = (Arc::clone(installation), batch);
         let span = trace::verification(&order);
-        let checking = tokio::task::spawn_blocking(move || span.in_scope(|| check(&context, &files, &holding)));
+        let checking = tokio::task::spawn_blocking(move || span.in_scope(|| check(&context, &files, &reading)));
         let outcomes = checking.await.map_err(|error| StepError::Passing(error.to_string()))??;
         meter::verified(bytes);
+        done_bytes += bytes;
         record(installation, lease, &order, outcomes).await?;
     }
     drop(preparing);
@@ -109,28 +114,50 @@ async fn next_batch(installation: &Installation, order: &Order) -> Result<Vec<Re
     Ok(files)
 }
 
+/// The reading of a batch by several threads, which note in the hold how far the whole restore is.
+struct Reading {
+    hold: Hold,
+    done_bytes: AtomicU64,
+    all_bytes: u64,
+}
+
+impl Reading {
+    fn new(hold: &Hold, done_bytes: u64, all_bytes: u64) -> Reading {
+        let reading = Reading { hold: hold.clone(), done_bytes: AtomicU64::new(done_bytes), all_bytes };
+        reading.read(0);
+        reading
+    }
+
+    /// So many bytes more were read.
+    fn read(&self, bytes: u64) {
+        let done_bytes = self.done_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        self.hold.note(Worked { done_bytes, all_bytes: self.all_bytes });
+    }
+}
+
 /// Reads the files of a batch, several at a time.
 fn check(
     installation: &Installation,
     files: &[RestoreFile],
-    hold: &Hold,
+    reading: &Reading,
 ) -> Result<Vec<(RestoreFile, Outcome)>, StepError> {
     let storage = installation.archive.storage().as_ref();
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let threads = storage.reads_at_once().map_or(cores, |reads| reads.max(cores));
     let outcomes = Mutex::new(Vec::with_capacity(files.len()));
     at_once(threads, files, &|file: &RestoreFile| -> Result<(), StepError> {
-        let outcome = look_at(installation, file, hold)?;
+        let outcome = look_at(installation, file, reading)?;
         outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((file.clone(), outcome));
         Ok(())
     })?;
     Ok(outcomes.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn look_at(installation: &Installation, file: &RestoreFile, hold: &Hold) -> Result<Outcome, StepError> {
+fn look_at(installation: &Installation, file: &RestoreFile, reading: &Reading) -> Result<Outcome, StepError> {
     let storage = installation.archive.storage().as_ref();
     let further = file.checksums.missing();
-    match prove(&file.content(), storage, &further, &|| hold.is_over()) {
+    let hold = &reading.hold;
+    match prove(&file.content(), storage, &further, &|| hold.is_over(), &|bytes| reading.read(bytes)) {
         Ok(proven) => {
             let mut checksums = file.checksums;
             for (algorithm, digest) in further.into_iter().zip(proven.digests) {
@@ -216,8 +243,10 @@ async fn finish(installation: &Installation, lease: &Lease) -> Result<(), StepEr
         progress::advance(&mut transaction, &mut order, Signal::Delivered, None, now, settings).await?;
     } else {
         let named: Vec<String> = failures.iter().map(|file| format!("{}/{}", file.object_id, file.path)).collect();
-        let more = if failures.len() as u32 == NAMED { " and perhaps others" } else { "" };
-        let message = format!("These files cannot be handed out: {}{more}.", named.join(", "));
+        let message = match failures.len() as u32 {
+            NAMED => format!("These files cannot be handed out: {} and perhaps others.", named.join(", ")),
+            _ => format!("These files cannot be handed out: {}.", named.join(", ")),
+        };
         let is_damage = failures.iter().any(|file| file.reason.as_deref().is_some_and(|text| text.contains("damaged")));
         let code = if is_damage { FailureCode::Fixity } else { FailureCode::NotPreserved };
         let failure = Some(Failure { code, message });

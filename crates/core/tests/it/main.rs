@@ -61,6 +61,7 @@ mod on_sqlite {
     mod shares;
     mod store;
     mod verify;
+    mod worked;
 }
 
 #[path = "."]
@@ -97,4 +98,5 @@ mod on_postgres {
     mod shares;
     mod store;
     mod verify;
+    mod worked;
 }
