@@ -33,6 +33,7 @@ use crate::installation::Installation;
 use crate::intake::notice;
 use crate::mail::{self, MailError};
 use crate::secret::{self, Secret, SecretError};
+use crate::sentence::sentence;
 use crate::time::Timestamp;
 
 /// Sets up an installation; cheap to clone.
@@ -154,7 +155,7 @@ impl Administration {
         let mut transaction = self.installation.database.begin().await?;
         let added = contracts::add(&mut transaction, id, self.installation.clock.now()).await?;
         if added {
-            self.record(&mut transaction, &of_one(id), "the contract was added");
+            self.record(&mut transaction, &of_one(id), &sentence!("the contract was added"));
         }
         transaction.commit().await?;
         Ok(added)
@@ -171,9 +172,12 @@ impl Administration {
         if !contracts::quota_set(&mut transaction, id, quota_bytes).await? {
             return Err(unknown(CONTRACT, id));
         }
-        let told =
-            quota_bytes.map_or_else(|| "the one that is set for all".to_owned(), |bytes| format!("{bytes} bytes"));
-        self.record(&mut transaction, &of_one(id), &format!("the quota of the area is {told}"));
+        let detail = match quota_bytes {
+            None => sentence!("the quota of the area is the one that is set for all"),
+            Some(0) => sentence!("the area has no quota"),
+            Some(bytes) => sentence!("the quota of the area is {bytes} bytes"),
+        };
+        self.record(&mut transaction, &of_one(id), &detail);
         Ok(transaction.commit().await?)
     }
 
@@ -208,8 +212,10 @@ impl Administration {
         if !mails::correspondence_set(&mut transaction, id, correspondence).await? {
             return Err(unknown(CONTRACT, id));
         }
-        let address = correspondence.address.as_deref().unwrap_or("nobody");
-        let detail = format!("e-mail goes to {address}, in {}", correspondence.language);
+        let detail = match &correspondence.address {
+            Some(address) => sentence!("e-mail goes to {address}, in {}", correspondence.language),
+            None => sentence!("e-mail goes to nobody"),
+        };
         self.record(&mut transaction, &of_one(id), &detail);
         Ok(transaction.commit().await?)
     }
@@ -229,8 +235,9 @@ impl Administration {
             }
             added => added?,
         }
-        let roles: Vec<String> = grants.iter().map(|(contract_id, role)| format!("{role} on {contract_id}")).collect();
-        let detail = format!("client {id} was added with the roles {}", roles.join(", "));
+        let roles: Vec<String> =
+            grants.iter().map(|(contract_id, role)| sentence!("{role} on {contract_id}")).collect();
+        let detail = sentence!("client {id} was added with the roles {}", roles.join(", "));
         self.record(&mut transaction, &contracts_of(grants), &detail);
         transaction.commit().await?;
         Ok(secret)
@@ -250,7 +257,7 @@ impl Administration {
             return Err(unknown(CLIENT, id));
         }
         sessions::remove_all(&mut transaction, id, None).await?;
-        self.record(&mut transaction, &contract_ids, &format!("client {id} was given a new secret"));
+        self.record(&mut transaction, &contract_ids, &sentence!("client {id} was given a new secret"));
         transaction.commit().await?;
         Ok(secret)
     }
@@ -266,8 +273,11 @@ impl Administration {
         if !enabled {
             sessions::remove_all(&mut transaction, id, None).await?;
         }
-        let what = if enabled { "may sign in again" } else { "may not sign in any more" };
-        self.record(&mut transaction, &contract_ids, &format!("client {id} {what}"));
+        let detail = match enabled {
+            true => sentence!("client {id} may sign in again"),
+            false => sentence!("client {id} may not sign in any more"),
+        };
+        self.record(&mut transaction, &contract_ids, &detail);
         Ok(transaction.commit().await?)
     }
 
@@ -277,7 +287,7 @@ impl Administration {
         self.contract_check(contract_id).await?;
         let mut transaction = self.installation.database.begin().await?;
         contracts::grant(&mut transaction, id, contract_id, role).await?;
-        self.record(&mut transaction, &of_one(contract_id), &format!("client {id} was given the role {role}"));
+        self.record(&mut transaction, &of_one(contract_id), &sentence!("client {id} was given the role {role}"));
         Ok(transaction.commit().await?)
     }
 
@@ -287,7 +297,11 @@ impl Administration {
         let mut transaction = self.installation.database.begin().await?;
         let revoked = contracts::revoke(&mut transaction, id, contract_id, role).await?;
         if revoked {
-            self.record(&mut transaction, &of_one(contract_id), &format!("the role {role} was taken from client {id}"));
+            self.record(
+                &mut transaction,
+                &of_one(contract_id),
+                &sentence!("the role {role} was taken from client {id}"),
+            );
         }
         transaction.commit().await?;
         Ok(revoked)
@@ -315,7 +329,7 @@ impl Administration {
             }
             added => {
                 added?;
-                let detail = format!("client {client_id} was given the key {}", key.fingerprint);
+                let detail = sentence!("client {client_id} was given the key {}", key.fingerprint);
                 self.record(&mut transaction, &contract_ids, &detail);
                 Ok(transaction.commit().await?)
             }
@@ -339,7 +353,7 @@ impl Administration {
         self.record(
             &mut transaction,
             &contract_ids,
-            &format!("the key {fingerprint} was taken from client {client_id}"),
+            &sentence!("the key {fingerprint} was taken from client {client_id}"),
         );
         Ok(transaction.commit().await?)
     }
@@ -385,7 +399,7 @@ impl Administration {
         let contract_ids = self.contracts_of(client_id).await?;
         let mut transaction = self.installation.database.begin().await?;
         webhooks::insert(&mut transaction, &webhook).await?;
-        let detail = format!("webhook {id} of client {client_id} was added: {}", webhook.url);
+        let detail = sentence!("webhook {id} of client {client_id} was added: {}", webhook.url);
         self.record(&mut transaction, &contract_ids, &detail);
         transaction.commit().await?;
         Ok(AddedWebhook { id, secret, warning })
@@ -406,7 +420,7 @@ impl Administration {
         if !webhooks::secret_rotate(&mut transaction, id, sealed, previous_expires).await? {
             return Err(unknown(WEBHOOK, id));
         }
-        let detail = format!("webhook {id} of client {client_id} was given a new secret");
+        let detail = sentence!("webhook {id} of client {client_id} was given a new secret");
         self.record(&mut transaction, &contract_ids, &detail);
         transaction.commit().await?;
         Ok(secret)
@@ -414,14 +428,17 @@ impl Administration {
 
     /// Lets a webhook go on, for instance after its receiver had answered 410, or stops it.
     pub async fn webhook_enable(&self, id: &str, enabled: bool) -> Result<()> {
-        let disabled = (!enabled).then(|| (self.installation.clock.now(), "disabled by the operator".to_owned()));
+        let disabled = (!enabled).then(|| (self.installation.clock.now(), sentence!("disabled by the operator")));
         let (contract_ids, client_id) = self.contracts_of_webhook(id).await?;
         let mut transaction = self.installation.database.begin().await?;
         if !webhooks::disable(&mut transaction, id, disabled).await? {
             return Err(unknown(WEBHOOK, id));
         }
-        let what = if enabled { "goes on" } else { "was stopped" };
-        self.record(&mut transaction, &contract_ids, &format!("webhook {id} of client {client_id} {what}"));
+        let detail = match enabled {
+            true => sentence!("webhook {id} of client {client_id} goes on"),
+            false => sentence!("webhook {id} of client {client_id} was stopped"),
+        };
+        self.record(&mut transaction, &contract_ids, &detail);
         Ok(transaction.commit().await?)
     }
 
@@ -432,7 +449,7 @@ impl Administration {
         if !webhooks::remove(&mut transaction, id).await? {
             return Err(unknown(WEBHOOK, id));
         }
-        self.record(&mut transaction, &contract_ids, &format!("webhook {id} of client {client_id} was removed"));
+        self.record(&mut transaction, &contract_ids, &sentence!("webhook {id} of client {client_id} was removed"));
         Ok(transaction.commit().await?)
     }
 

@@ -20,6 +20,7 @@ use crate::db::packages::Package;
 use crate::db::{Database, DatabaseError, excerpts};
 use crate::excerpt::Excerpt;
 use crate::register;
+use crate::sentence::sentence;
 use crate::settings::Split;
 
 /// The number of the rules by which [`Assembly::layout`] and the layouts below it compute bytes. Whoever changes a byte that
@@ -79,11 +80,14 @@ impl Scope {
     /// What it is, for people.
     pub fn told(&self) -> String {
         let version = self.version;
-        let whole = match self.view {
-            View::Version => format!("version {version}"),
-            View::Surface => format!("the latest version of every file of the versions 1 to {version}"),
-        };
-        if self.excerpt.is_some() { format!("chosen files of {whole}") } else { whole }
+        match (self.view, self.excerpt.is_some()) {
+            (View::Version, false) => sentence!("version {version}"),
+            (View::Version, true) => sentence!("chosen files of version {version}"),
+            (View::Surface, false) => sentence!("the latest version of every file of the versions 1 to {version}"),
+            (View::Surface, true) => {
+                sentence!("chosen files of the latest version of every file of the versions 1 to {version}")
+            }
+        }
     }
 
     /// Whether nobody asked for anything but the newest version as it is.

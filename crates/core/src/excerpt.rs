@@ -2,6 +2,8 @@
 
 use dipper_archive::digest::{Algorithm, Hasher};
 
+use crate::sentence::sentence;
+
 /// How many files and folders can be chosen at a time.
 pub const MOST_ENTRIES: usize = 10_000;
 /// How long their paths can be together.
@@ -120,7 +122,7 @@ impl Excerpt {
         let shown: Vec<&str> = self.entries.iter().take(SHOWN).map(String::as_str).collect();
         match self.entries.len().saturating_sub(SHOWN) {
             0 => shown.join(", "),
-            more => format!("{} and {more} more", shown.join(", ")),
+            more => sentence!("{} and {more} more", shown.join(", ")),
         }
     }
 

@@ -4,12 +4,13 @@ use dipper_archive::digest::{Algorithm, Digest};
 use dipper_archive::ocfl::{self, StorageRoot};
 
 use crate::audit::{self, AuditEntry, AuditFile, AuditKind};
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::packages::{Package, PackageState};
 use crate::db::tallies::{self, Tally};
 use crate::db::{DatabaseError, Transaction, events, mails, packages};
 use crate::installation::Installation;
 use crate::meter;
+use crate::sentence::sentence;
 use crate::time::Timestamp;
 
 /// What was read of a package in one check.
@@ -100,7 +101,7 @@ pub async fn failure(
         }
         let entry = check.map_or_else(|| AuditEntry::of(AuditKind::Fixity, &package, now), |c| c.entry(&package, now));
         let detail = match check {
-            Some(check) => format!("{}: {reason}", check.occasion),
+            Some(check) => sentence!("{}: {reason}", check.occasion),
             None => reason.to_owned(),
         };
         let files = check.map(|check| check.damaged.clone()).unwrap_or_default();
@@ -127,7 +128,8 @@ pub async fn success(
         let is_whole = check.whole && check.cold_files == 0;
         let mut entry = check.entry(&package, now);
         if check.cold_files > 0 {
-            entry.detail.push_str(&format!("; {} more files in an archive class were not read", check.cold_files));
+            entry.detail =
+                sentence!("{}; {} more files in an archive class were not read", check.occasion, check.cold_files);
         }
         audit::record(transaction, entry);
         let (checked_packages, checked_bytes) = check.amount();
@@ -135,8 +137,10 @@ pub async fn success(
         tallies::record(transaction, &package.contract_id, now, tally);
         if is_whole && check.structure && matches!(package.state, PackageState::Damaged | PackageState::Missing) {
             packages::state_set(transaction, package_id, PackageState::Preserved, None, now).await?;
-            let was = package.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            let detail = format!("was {}{was}, and was found right again", package.state);
+            let detail = match &package.reason {
+                Some(reason) => sentence!("was {} ({reason}), and was found right again", package.state),
+                None => sentence!("was {}, and was found right again", package.state),
+            };
             audit::record(transaction, AuditEntry { detail, kind: AuditKind::Repair, ..check.entry(&package, now) });
         }
         if check.whole {
@@ -156,7 +160,7 @@ async fn record(
     detail: &str,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
-    let mut event = Event::new("fixity check", now);
+    let mut event = Event::new(EventKind::FixityCheck, now);
     event.success = success;
     event.package_id = Some(package_id.to_owned());
     event.detail = detail.to_owned();

@@ -13,6 +13,7 @@ use crate::deletion::Agent;
 use crate::egress::{Allowed, Refusal};
 use crate::installation::Installation;
 use crate::secret::{Secret, SecretError};
+use crate::sentence::sentence;
 use crate::time::Timestamp;
 
 /// The longest name and password.
@@ -104,7 +105,7 @@ pub async fn register(
     steps::hasten_contract(&mut transaction, StepKind::Pull, contract_id, now).await?;
     gateways::put(&mut transaction, &record).await?;
     if let Some(agent) = agent {
-        let detail = format!("files are fetched from {}, as {}", record.url, record.username);
+        let detail = sentence!("files are fetched from {}, as {}", record.url, record.username);
         audit::record(&mut transaction, administration::act(contract_id, agent, &detail, now));
     }
     transaction.commit().await?;

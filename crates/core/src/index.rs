@@ -8,20 +8,18 @@ use dipper_archive::ocfl::{self, Objects};
 use tokio::sync::mpsc;
 
 use crate::audit::{self, AuditEntry, AuditKind};
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::identifiers::Names;
 use crate::db::packages::{Package, PackageState, Version};
 use crate::db::{DatabaseError, Transaction, contracts, events, identifiers, packages};
 use crate::identifier;
 use crate::installation::Installation;
 use crate::register::{self, Described};
+use crate::sentence::sentence;
 use crate::time::Timestamp;
 
 /// How many packages are written to the catalogue at a time.
 const BATCH: usize = 200;
-/// The kind of the events of packages that were found in the storage root.
-const INDEXED: &str = "package indexed";
-
 /// What an indexing found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IndexReport {
@@ -178,7 +176,7 @@ async fn store(
         match found {
             Found::Package(described) => {
                 seen.insert(described.package.id.clone());
-                match put(&mut transaction, *described, INDEXED, now).await? {
+                match put(&mut transaction, *described, EventKind::PackageIndexed, now).await? {
                     Put::Added => report.added += 1,
                     Put::Changed => report.changed += 1,
                     Put::Same => {}
@@ -230,7 +228,7 @@ pub(crate) enum Put {
 pub(crate) async fn put(
     transaction: &mut Transaction,
     described: Described,
-    event_kind: &str,
+    event_kind: EventKind,
     now: Timestamp,
 ) -> Result<Put, DatabaseError> {
     put_as(transaction, described, Event::new(event_kind, now)).await
@@ -280,18 +278,19 @@ pub(crate) async fn put_as(
     for version in versions.iter().filter(|version| version.number > known_head) {
         audit::record(transaction, taken_in(&package, version, digest, &event));
     }
-    let source = Some(event.detail).filter(|detail| !detail.is_empty());
-    let source = source.map(|source| format!(" from {source}")).unwrap_or_default();
-    event.detail = format!("version {} at {}{source}", package.head, package.location);
+    event.detail = match event.detail.as_str() {
+        "" => sentence!("version {} at {}", package.head, package.location),
+        source => sentence!("version {} at {} from {source}", package.head, package.location),
+    };
     events::insert(transaction, &event).await?;
     Ok(if known.is_some() { Put::Changed } else { Put::Added })
 }
 
 /// The entry of the audit log for a version that the catalogue did not know.
 fn taken_in(package: &Package, version: &Version, digest: (Algorithm, Digest), event: &Event) -> AuditEntry {
-    let detail = match event.kind.as_str() {
-        INDEXED => format!("found in the storage root, where it was made at {}", version.created),
-        _ => event.detail.clone(),
+    let detail = match event.kind == EventKind::PackageIndexed.name() {
+        true => sentence!("found in the storage root, where it was made at {}", version.created),
+        false => event.detail.clone(),
     };
     let entry = AuditEntry {
         agent: event.agent.clone(),
@@ -335,10 +334,10 @@ async fn mark_missing(
             missing += 1;
             if package.state != PackageState::Missing {
                 let now = installation.clock.now();
-                let reason = format!("the storage root holds nothing at {}", package.location);
+                let reason = sentence!("the storage root holds nothing at {}", package.location);
                 packages::state_set(&mut transaction, &package.id, PackageState::Missing, Some(reason.clone()), now)
                     .await?;
-                let mut event = Event::new("package missing", now);
+                let mut event = Event::new(EventKind::PackageMissing, now);
                 (event.success, event.package_id, event.detail) = (false, Some(package.id), reason);
                 events::insert(&mut transaction, &event).await?;
             }

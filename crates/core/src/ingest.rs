@@ -16,7 +16,7 @@ use dipper_archive::ocfl::{self, Draft, DraftOptions, Expected, Object, Start, S
 use tokio::runtime::Handle;
 use tracing::info;
 
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::packages::PackageQuery;
 use crate::db::{DatabaseError, contracts, ingests, packages};
 use crate::ids;
@@ -210,7 +210,7 @@ pub async fn ingest(
     let now = installation.clock.now();
     let lease = Lease::take(installation, &ocfl_id, now).await?.ok_or_else(|| IngestError::Busy(ocfl_id.clone()))?;
     let control = lease.guard(control);
-    let mut event = Event::new("package ingested", now);
+    let mut event = Event::new(EventKind::PackageIngested, now);
     if let Some(Unattended { agent }) = &command.unattended {
         event.agent.clone_from(agent);
         event.detail = command.container_name.clone().unwrap_or_default();

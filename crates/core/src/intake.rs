@@ -33,6 +33,7 @@ use crate::db::orders::{Channel, Failure, FailureCode, Order, OrderFilter, Order
 use crate::db::packages::{Package, PackageState, Version};
 use crate::db::steps::{self, Worked};
 use crate::db::{DatabaseError, area_files, deliveries, orders, packages};
+use crate::deletion::Agent;
 use crate::download::{DownloadError, Downloads, Fetch};
 use crate::excerpt::Excerpt;
 use crate::ids;
@@ -43,6 +44,7 @@ use crate::meter;
 use crate::order::{OrderState, Signal};
 use crate::oversight::Oversight;
 use crate::progress::{self, ProgressError};
+use crate::sentence::sentence;
 use crate::trace;
 use portion::Resolved;
 
@@ -355,7 +357,7 @@ impl Intake {
                 progress::record_release(&mut transaction, &order, client_id, now).await?;
             }
         } else if !was_finished {
-            let message = format!("Withdrawn by client {client_id}.");
+            let message = sentence!("Withdrawn by {}.", Agent::client(client_id, false).told());
             let failure = Some(Failure { code: FailureCode::Cancelled, message });
             let settings = &self.installation.settings;
             progress::advance(&mut transaction, &mut order, Signal::Cancelled, failure, now, settings).await?;

@@ -46,6 +46,7 @@ pub mod register;
 pub mod scrub;
 pub mod secret;
 pub mod selection;
+mod sentence;
 pub mod sessions;
 pub mod settings;
 pub mod share;

@@ -28,6 +28,7 @@ use crate::installation::Installation;
 use crate::link::Links;
 use crate::meter;
 use crate::secret::{Secret, SecretError};
+use crate::sentence::sentence;
 use crate::settings::backoff;
 use crate::time::Timestamp;
 use crate::trace;
@@ -260,7 +261,7 @@ impl Notifier {
         }
         if notices::end(&mut transaction, lease, &attempt, end, now).await? && gone {
             // Standard Webhooks: 410 says that the receiver wants nothing more.
-            let reason = Some((now, "the receiver answered 410 Gone".to_owned()));
+            let reason = Some((now, sentence!("the receiver answered 410 Gone")));
             webhooks::disable(&mut transaction, &lease.webhook_id, reason).await?;
             notices::abandon_all(&mut transaction, &lease.webhook_id, now).await?;
         }

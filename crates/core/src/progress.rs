@@ -1,7 +1,7 @@
 //! How an order moves: state, event, next step and notices, always in the caller's one transaction.
 
 use crate::assembly::Scope;
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::orders::{Channel, Failure, Order, OrderKind};
 use crate::db::steps::StepKind;
 use crate::db::tallies::{self, Tally};
@@ -10,6 +10,7 @@ use crate::db::{
 };
 use crate::ids;
 use crate::order::{OrderState, Refused, Signal, Transition, transition};
+use crate::sentence::sentence;
 use crate::settings::Settings;
 use crate::time::Timestamp;
 
@@ -45,7 +46,7 @@ pub async fn receive_of(
     let detail = match &scope.excerpt {
         Some(excerpt) => {
             excerpts::insert(transaction, &order.id, excerpt).await?;
-            format!("{}: {}", scope.told(), excerpt.told())
+            sentence!("{}: {}", scope.told(), excerpt.told())
         }
         None => scope.told(),
     };
@@ -157,7 +158,7 @@ pub async fn record_release(
     client_id: &str,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
-    let mut event = Event::new("delivery released", now);
+    let mut event = Event::new(EventKind::DeliveryReleased, now);
     event.order_id = Some(order.id.clone());
     event.package_id = Some(order.package_id.clone());
     event.agent = format!("client {client_id}");
@@ -175,14 +176,7 @@ async fn record_with(
     agent: &str,
     detail: String,
 ) -> Result<(), DatabaseError> {
-    let subject = match order.kind {
-        OrderKind::Dissemination => "order",
-        kind => kind.name(),
-    };
-    let mut event = Event::new(format!("{subject} {}", order.state), order.updated);
-    event.success = order.state != OrderState::Failed;
-    event.order_id = Some(order.id.clone());
-    event.package_id = Some(order.package_id.clone()).filter(|id| !id.is_empty());
+    let mut event = Event::moved(order);
     event.detail = detail;
     if !agent.is_empty() {
         event.agent = agent.to_owned();

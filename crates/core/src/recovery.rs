@@ -7,6 +7,7 @@ use std::time::Duration;
 use dipper_archive::ocfl;
 use tracing::{info, warn};
 
+use crate::db::events::EventKind;
 use crate::db::ingests::{self, Note};
 use crate::db::{DatabaseError, deletions};
 use crate::ids;
@@ -67,7 +68,7 @@ async fn reconcile(installation: &Arc<Installation>, note: Note, forget: bool) -
     }
     match described {
         Ok(Some(described)) => {
-            index::put(&mut transaction, described, "package ingested", now).await?;
+            index::put(&mut transaction, described, EventKind::PackageIngested, now).await?;
         }
         Ok(None) => {}
         // A fixity check will tell; other objects are not held up by it.

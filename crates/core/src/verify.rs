@@ -17,6 +17,7 @@ use crate::db::{DatabaseError, Transaction, ingests};
 use crate::fixity::{self, Check};
 use crate::ids;
 use crate::installation::Installation;
+use crate::sentence::sentence;
 
 /// How many findings may wait for the catalogue.
 const FINDINGS_AHEAD: usize = 1000;
@@ -200,7 +201,7 @@ async fn record(
         return Ok(());
     };
     let now = installation.clock.now();
-    let check = check_of(finding, damaged.clone(), "verified by dipper verify", hash);
+    let check = check_of(finding, damaged.clone(), sentence!("verified by dipper verify"), hash);
     let error = finding.problems.iter().find(|problem| problem.code.is_error());
     match error {
         // Somebody is changing it now: what looks wrong may be half of that.
@@ -219,10 +220,10 @@ async fn record(
 }
 
 /// What a validation has looked at in one object.
-pub(crate) fn check_of(finding: &ObjectReport, damaged: Vec<AuditFile>, occasion: &str, hash: bool) -> Check {
+pub(crate) fn check_of(finding: &ObjectReport, damaged: Vec<AuditFile>, occasion: String, hash: bool) -> Check {
     let cold_files = finding.archived_files;
     Check {
-        occasion: occasion.to_owned(),
+        occasion,
         version: None,
         digest: finding.digest,
         file_count: if hash { finding.files.saturating_sub(cold_files) } else { 0 },

@@ -18,6 +18,7 @@ use crate::installation::{Installation, host_name};
 use crate::meter::{self, StepOutcome};
 use crate::order::Signal;
 use crate::progress::{self, ProgressError};
+use crate::sentence::sentence;
 use crate::settings::backoff;
 use crate::steps::{StepError, run as run_step};
 use crate::trace;
@@ -194,7 +195,7 @@ impl Worker {
         let running = meter::step(lease.kind);
         // A step that was claimed too often without an end takes its workers down with it.
         let result = if lease.attempt > settings.max_attempts {
-            let lost = format!("given up after {} attempts that ended without a result", lease.attempt - 1);
+            let lost = sentence!("given up after {} attempts that ended without a result", lease.attempt - 1);
             Err(StepError::Passing(lost))
         } else {
             let hold = Hold::default();
@@ -267,13 +268,16 @@ impl Worker {
             StepError::Passing(reason) => {
                 error!(%reason, "the step failed for the last time");
                 let message = match lease.kind {
-                    StepKind::Recall => "The package lies in cold storage, and could not be brought back.",
-                    StepKind::Pull => "The files could not be fetched and stored.",
+                    StepKind::Recall => sentence!(
+                        "The package lies in cold storage, and could not be brought back. The archive has been told."
+                    ),
+                    StepKind::Pull => {
+                        sentence!("The files could not be fetched and stored. The archive has been told.")
+                    }
                     StepKind::Admit | StepKind::Prepare | StepKind::Check | StepKind::Delete => {
-                        "The order could not be carried out."
+                        sentence!("The order could not be carried out. The archive has been told.")
                     }
                 };
-                let message = format!("{message} The archive has been told.");
                 let failure = Failure { code: FailureCode::System, message };
                 self.end_order(lease, Signal::Failed, failure, None, StepEnd::Dead(reason)).await
             }

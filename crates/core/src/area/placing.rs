@@ -14,11 +14,12 @@ use tracing::{info, warn};
 
 use crate::area::Areas;
 use crate::db::area_files::{self, AreaFile, Full, Placed};
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::orders::Order;
 use crate::db::steps::{self, Lease};
 use crate::db::{DatabaseError, Transaction, contracts, deliveries, events};
 use crate::installation::Installation;
+use crate::sentence::sentence;
 use crate::time::Timestamp;
 
 /// How the name of a file ends that is not complete.
@@ -139,15 +140,15 @@ impl Placement {
         let Order { id, contract_id, version, package_id, .. } = &self.order;
         match area_files::place(transaction, id, contract_id, &self.name, *version, now).await? {
             Placed::NewerThere => {
-                let detail = format!("{}: a newer version has been delivered under that name", self.name);
-                record(transaction, "delivery not placed", id, package_id, detail, now).await?;
+                let detail = sentence!("{}: a newer version has been delivered under that name", self.name);
+                record(transaction, EventKind::DeliveryNotPlaced, id, package_id, detail, now).await?;
                 discard(&self.staged);
                 return Ok(());
             }
             Placed::Under { replaced: Some(replaced) } => {
                 deliveries::remove_of(transaction, &replaced, now).await?;
-                let detail = format!("{}: replaced by order {id}", self.name);
-                record(transaction, "delivery removed", &replaced, package_id, detail, now).await?;
+                let detail = sentence!("{}: replaced by order {id}", self.name);
+                record(transaction, EventKind::DeliveryRemoved, &replaced, package_id, detail, now).await?;
             }
             Placed::Under { replaced: None } => {}
         }
@@ -188,7 +189,7 @@ pub(super) fn discard(path: &Path) {
 
 pub(super) async fn record(
     transaction: &mut Transaction,
-    kind: &str,
+    kind: EventKind,
     order_id: &str,
     package_id: &str,
     detail: String,

@@ -13,10 +13,12 @@ use tracing::{debug, info, warn};
 use super::placing::{attempt_of, discard, record};
 use crate::db::area_files::{self, AreaFile};
 use crate::db::chores::{self, SWEEP_AREAS};
+use crate::db::events::EventKind;
 use crate::db::{DatabaseError, contracts, deliveries, orders, steps};
 use crate::identifier;
 use crate::ids;
 use crate::installation::Installation;
+use crate::sentence::sentence;
 use crate::time::Timestamp;
 
 /// How many rows are taken from the catalogue at a time.
@@ -188,7 +190,7 @@ impl AreaSweeper {
 pub(crate) async fn remove_file(
     installation: &Installation,
     file: &AreaFile,
-    why: Option<&str>,
+    why: Option<String>,
     now: Timestamp,
 ) -> Result<bool, AreaSweepError> {
     let database = &installation.database;
@@ -199,11 +201,13 @@ pub(crate) async fn remove_file(
         return Ok(false);
     }
     deliveries::remove_of(&mut transaction, &file.order_id, now).await?;
-    let of_its_time = if file.fetched.is_some() { "it was fetched" } else { "its time was over, or it was given back" };
-    let why = why.unwrap_or(of_its_time);
-    let detail = format!("{} from the area of contract {}: {why}", file.name, file.contract_id);
+    let why = why.unwrap_or_else(|| match file.fetched {
+        Some(_) => sentence!("it was fetched"),
+        None => sentence!("its time was over, or it was given back"),
+    });
+    let detail = sentence!("{} from the area of contract {}: {why}", file.name, file.contract_id);
     let package_id = package_id.unwrap_or_default();
-    record(&mut transaction, "delivery removed", &file.order_id, &package_id, detail, now).await?;
+    record(&mut transaction, EventKind::DeliveryRemoved, &file.order_id, &package_id, detail, now).await?;
     unlink(installation, &file.contract_id, &file.name).await?;
     transaction.commit().await?;
     Ok(true)

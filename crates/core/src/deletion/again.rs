@@ -9,12 +9,14 @@ use tracing::info;
 use super::request::{conflicts, receive};
 use super::{Agent, DeletionError, decision};
 use crate::db::deletions::{self, Deletion, DeletionFile, Entry, Removal};
+use crate::db::events::EventKind;
 use crate::db::orders::Order;
 use crate::db::{contracts, steps};
 use crate::ids;
 use crate::installation::Installation;
 use crate::order::OrderState;
 use crate::oversight::acts;
+use crate::sentence::sentence;
 use crate::steps::is_another;
 
 /// Asks again, for the client that asked before. `agent` is who does so.
@@ -69,8 +71,8 @@ pub async fn again(installation: &Arc<Installation>, agent: &Agent, order_id: &s
     }
     receive(&mut transaction, (agent, settings), &mut order, &deletion, &entries, request.as_deref()).await?;
     steps::dead_settle(&mut transaction, &failed.id, now).await?;
-    let detail = format!("order {} was repeated as order {}", failed.id, order.id);
-    acts::record(&mut transaction, agent, "order repeated", &failed, detail, now).await?;
+    let detail = sentence!("order {} was repeated as order {}", failed.id, order.id);
+    acts::record(&mut transaction, agent, EventKind::OrderRepeated, &failed, detail, now).await?;
     transaction.commit().await?;
     info!(order_id, new_order_id = %order.id, agent = %agent.told(), files = deletion.file_count, "deletion repeated");
     installation.wake_workers();

@@ -8,13 +8,14 @@ use super::request::covering;
 use super::{Agent, DeletionError, DeletionSummary, DeletionView, Fault, FaultKind};
 use crate::audit::{self, AuditEntry, AuditKind};
 use crate::db::deletions::{self, Deletion, DeletionFilter, Policy, Tombstone};
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::orders::{Failure, FailureCode, Order, OrderFilter, OrderKind};
 use crate::db::steps::StepKind;
 use crate::db::{Transaction, contracts, events, holds, orders, steps};
 use crate::installation::Installation;
 use crate::order::{OrderState, Signal};
 use crate::progress::{self, ProgressError};
+use crate::sentence::sentence;
 use crate::time::Timestamp;
 
 /// Approves a deletion that waits for it. Whoever asked for it cannot.
@@ -48,11 +49,11 @@ pub async fn approve(
         return Err(DeletionError::Faults(faults));
     }
     steps::insert(&mut transaction, &order, StepKind::Admit, installation.settings.ageing, now).await?;
-    let mut event = Event::new("deletion approved", now);
+    let mut event = Event::new(EventKind::DeletionApproved, now);
     (event.agent, event.order_id) = (agent.told(), Some(order.id.clone()));
     event.package_id = Some(order.package_id.clone()).filter(|id| !id.is_empty());
     events::insert(&mut transaction, &event).await?;
-    record(&mut transaction, agent, &order, format!("deletion {order_id} was approved"), now);
+    record(&mut transaction, agent, &order, sentence!("deletion {order_id} was approved"), now);
     transaction.commit().await?;
     info!(order_id, agent = %agent.told(), "deletion approved");
     installation.wake_workers();
@@ -75,11 +76,11 @@ pub async fn withdraw(
             break;
         }
         let state = order.state;
-        let failure = Failure { code: FailureCode::Cancelled, message: format!("Withdrawn by {}.", agent.told()) };
+        let failure = Failure { code: FailureCode::Cancelled, message: sentence!("Withdrawn by {}.", agent.told()) };
         let settings = &installation.settings;
         match progress::advance(&mut transaction, &mut order, Signal::Cancelled, Some(failure), now, settings).await {
             Ok(_) => {
-                record(&mut transaction, agent, &order, format!("deletion {order_id} was withdrawn"), now);
+                record(&mut transaction, agent, &order, sentence!("deletion {order_id} was withdrawn"), now);
                 transaction.commit().await?;
                 info!(order_id, agent = %agent.told(), "deletion withdrawn");
                 break;

@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use tracing::{info, warn};
 
 use crate::area::sweep as areas;
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::orders::{Channel, Failure, FailureCode, Order, OrderKind, View};
 use crate::db::{area_files, contracts, deliveries, events, orders};
 use crate::installation::Installation;
 use crate::order::Signal;
 use crate::progress::{self, ProgressError};
+use crate::sentence::sentence;
 use crate::steps::StepError;
 use crate::store::sweep as stores;
 use crate::trace;
@@ -45,7 +46,7 @@ async fn take_back_one(
     if order.channel == Channel::Area {
         let files = area_files::of_orders(&installation.database, &[order_id]).await?;
         for file in files.iter().filter(|file| file.placed.is_some() && file.removed.is_none()) {
-            let why = Some("what it holds is deleted");
+            let why = Some(sentence!("what it holds is deleted"));
             areas::remove_file(installation, file, why, now).await.map_err(|error| away(&error))?;
         }
     }
@@ -59,10 +60,10 @@ async fn take_back_one(
         }
         (Some(place), _) => {
             warn!(%order_id, %place, "a delivery lies in a store that is not configured any more: remove it there");
-            let mut event = Event::new("delivery not removed", now);
+            let mut event = Event::new(EventKind::DeliveryNotRemoved, now);
             (event.success, event.order_id) = (false, Some(order_id.to_owned()));
             event.package_id = Some(order.package_id);
-            event.detail = format!("{place} is not the store of deliveries any more");
+            event.detail = sentence!("{place} is not the store of deliveries any more");
             let mut transaction = installation.database.begin().await?;
             events::insert(&mut transaction, &event).await?;
             transaction.commit().await?;
@@ -92,7 +93,7 @@ async fn end(installation: &Installation, deletion: &Order, order: Order) -> Res
                 progress::record_release(&mut transaction, &order, &deletion.client_id, now).await?;
             }
         } else {
-            let message = format!("The package, or a part of it, was deleted (deletion {}).", deletion.id);
+            let message = sentence!("The package, or a part of it, was deleted (deletion {}).", deletion.id);
             let failure = Some(Failure { code: FailureCode::NotPreserved, message });
             let settings = &installation.settings;
             match progress::advance(&mut transaction, &mut order, Signal::Rejected, failure, now, settings).await {
@@ -114,5 +115,5 @@ async fn end(installation: &Installation, deletion: &Order, order: Order) -> Res
 
 /// A deletion that has begun waits for what is away, however long.
 fn away(error: &dyn std::fmt::Display) -> StepError {
-    StepError::Away(format!("what was handed out could not be removed: {error}"))
+    StepError::Away(sentence!("what was handed out could not be removed: {error}"))
 }

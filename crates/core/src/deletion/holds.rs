@@ -3,11 +3,12 @@
 
 use super::{Agent, DeletionError, check_reason};
 use crate::audit::{self, AuditEntry, AuditKind};
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::holds::{self, LegalHold};
 use crate::db::{Transaction, contracts, deletions, events, packages};
 use crate::ids;
 use crate::installation::Installation;
+use crate::sentence::sentence;
 
 /// Sets a hold on a contract, or on one package of it.
 pub async fn set(
@@ -43,7 +44,7 @@ pub async fn set(
         return Err(DeletionError::TooLate(order_id));
     }
     holds::insert(&mut transaction, &hold).await?;
-    record(&mut transaction, "legal hold set", &hold, agent, &hold.reason, hold.created).await?;
+    record(&mut transaction, EventKind::HoldSet, &hold, agent, &hold.reason, hold.created).await?;
     transaction.commit().await?;
     Ok(hold)
 }
@@ -65,7 +66,7 @@ pub async fn lift(
     if !holds::lift(&mut transaction, id, &by, reason, now).await? {
         return Err(unknown());
     }
-    record(&mut transaction, "legal hold lifted", &hold, agent, reason.unwrap_or_default(), now).await?;
+    record(&mut transaction, EventKind::HoldLifted, &hold, agent, reason.unwrap_or_default(), now).await?;
     transaction.commit().await?;
     let (lifted_by, lift_reason) = (Some(by), reason.map(str::to_owned));
     Ok(LegalHold { lifted: Some(now), lifted_by, lift_reason, ..hold })
@@ -73,7 +74,7 @@ pub async fn lift(
 
 async fn record(
     transaction: &mut Transaction,
-    kind: &str,
+    kind: EventKind,
     hold: &LegalHold,
     agent: &Agent,
     reason: &str,
@@ -83,14 +84,22 @@ async fn record(
     event.agent = agent.told();
     let package = |object_id: &String| ids::package_id(&ids::ocfl_id(&hold.contract_id, object_id));
     event.package_id = hold.object_id.as_ref().map(package);
-    let whole = || format!("all packages of contract {}", hold.contract_id);
-    let of = hold.object_id.as_ref().map_or_else(whole, |object_id| format!("{object_id} of {}", hold.contract_id));
-    event.detail = format!("{} on {of}: {reason}", hold.id);
+    let (id, contract_id) = (&hold.id, &hold.contract_id);
+    event.detail = match (&hold.object_id, reason) {
+        (None, "") => sentence!("{id} on all packages of contract {contract_id}"),
+        (None, reason) => sentence!("{id} on all packages of contract {contract_id}: {reason}"),
+        (Some(object_id), "") => sentence!("{id} on {object_id} of {contract_id}"),
+        (Some(object_id), reason) => sentence!("{id} on {object_id} of {contract_id}: {reason}"),
+    };
+    let detail = match kind {
+        EventKind::HoldSet => sentence!("legal hold set: {}", event.detail),
+        _ => sentence!("legal hold lifted: {}", event.detail),
+    };
     let entry = AuditEntry {
         agent: agent.told(),
         package_id: event.package_id.clone(),
         object_id: hold.object_id.clone(),
-        detail: format!("{kind}: {}", event.detail),
+        detail,
         ..AuditEntry::new(AuditKind::Administration, &hold.contract_id, now)
     };
     audit::record(transaction, entry);

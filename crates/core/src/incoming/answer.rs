@@ -14,7 +14,7 @@ use super::pickup::{PickupError, blocking, clear};
 use super::report::Refusal;
 use super::work::{Ended, Job};
 use crate::db::area_files::{self, AreaFile};
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::submissions::{self, Outcome, Submission, SubmissionState};
 use crate::db::{Transaction, contracts, events};
 use crate::installation::Installation;
@@ -107,7 +107,7 @@ impl Job {
 
     async fn record(&self, transaction: &mut Transaction) -> Result<(), PickupError> {
         let Submission { contract_id, path, .. } = &self.submission;
-        let mut event = Event::new("list answered", self.installation.clock.now());
+        let mut event = Event::new(EventKind::ListAnswered, self.installation.clock.now());
         event.agent = agent(contract_id);
         event.detail.clone_from(path);
         Ok(events::insert(transaction, &event).await?)

@@ -14,7 +14,7 @@ use super::list::ListReader;
 use super::pickup::{PickupError, blocking, clear, forget, give_back};
 use super::report::Refusal;
 use super::shelf::Shelf;
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::submissions::{self, Outcome, Submission, SubmissionState};
 use crate::db::{events, packages};
 use crate::ingest::{IngestCommand, IngestControl, IngestError, Ingested, Unattended, ingest};
@@ -150,7 +150,7 @@ impl Job {
         let (shelf, text) = (self.shelf.clone(), refusal.text(&self.submission, now));
         blocking(move || shelf.keep_report(&text)).await?;
         let reason = refusal.summary();
-        let mut event = Event::new("submission refused", now);
+        let mut event = Event::new(EventKind::SubmissionRefused, now);
         (event.success, event.agent) = (false, agent(contract_id));
         event.detail = format!("{path}: {reason}");
         let outcome = Outcome { state: SubmissionState::Refused, reason: Some(&reason), package: None };

@@ -5,11 +5,12 @@ use tracing::info;
 use crate::administration::{self, AdministrationError};
 use crate::audit;
 use crate::caller::{Caller, Role};
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::{DatabaseError, contracts, events};
 use crate::deletion::Agent;
 use crate::intake::Intake;
 use crate::secret::{Secret, SecretError};
+use crate::sentence::sentence;
 
 /// An account that was added, or given another password.
 #[derive(Clone, Debug)]
@@ -82,13 +83,16 @@ impl Intake {
         if is_new && caller.stored {
             contracts::grant(&mut transaction, &caller.client_id, id, Role::Operator).await?;
         }
-        let mut event = Event::new(if is_new { "account added" } else { "account given a password" }, now);
+        let mut event = Event::new(if is_new { EventKind::AccountAdded } else { EventKind::AccountChanged }, now);
         event.agent = format!("client {}", caller.client_id);
         event.detail = id.to_owned();
         events::insert(&mut transaction, &event).await?;
         let agent = Agent::client(&caller.client_id, caller.stored);
-        let detail = if is_new { "the account was added" } else { "the account was given a new password" };
-        audit::record(&mut transaction, administration::act(id, &agent, detail, now));
+        let detail = match is_new {
+            true => sentence!("the account was added"),
+            false => sentence!("the account was given a new password"),
+        };
+        audit::record(&mut transaction, administration::act(id, &agent, &detail, now));
         transaction.commit().await?;
         info!(account_id = id, client_id = caller.client_id, is_new, "account put");
         Ok(Account { id: id.to_owned(), password })

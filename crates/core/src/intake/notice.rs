@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use crate::caller::{Caller, Role};
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::notices::{Attempt, Notice};
 use crate::db::webhooks::Webhook;
 use crate::db::{Database, DatabaseError, events, notices, webhooks};
 use crate::intake::Intake;
+use crate::sentence::sentence;
 use crate::time::Timestamp;
 
 /// A webhook as its client sees it: without its secrets.
@@ -91,10 +92,10 @@ impl Intake {
         if notices::replay(&mut transaction, id, Some(webhook_id), now, give_up).await? == 0 {
             return Err(unknown());
         }
-        let mut event = Event::new("notice replayed", now);
+        let mut event = Event::new(EventKind::NoticeReplayed, now);
         event.agent = format!("client {}", caller.client_id);
         event.order_id = Some(notice.order_id);
-        event.detail = format!("{id} to webhook {webhook_id}");
+        event.detail = sentence!("{id} to webhook {webhook_id}");
         events::insert(&mut transaction, &event).await?;
         transaction.commit().await?;
         self.installation.wake_notifier();

@@ -6,11 +6,12 @@ use dipper_archive::ocfl;
 use tracing::{Instrument as _, info};
 
 use crate::caller::{Caller, Role};
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::orders::{Channel, Failure, FailureCode, Order, OrderKind, View};
 use crate::db::packages::{Package, PackageState};
 use crate::db::restores::{self, Checksums, FileState, Restore, RestoreFile, RestoreFilter, RestoreState, Wanted};
 use crate::db::{DatabaseError, events, orders, packages};
+use crate::deletion::Agent;
 use crate::download::{Download, DownloadError};
 use crate::ids;
 use crate::installation::Installation;
@@ -19,6 +20,7 @@ use crate::meter;
 use crate::order::{OrderState, Signal};
 use crate::progress::{self, ProgressError};
 use crate::selection::{self, ChosenFiles, ChosenVersion, Fault, FaultReason, Held, Selection, Unnamed};
+use crate::sentence::sentence;
 use crate::time::Timestamp;
 use crate::trace;
 
@@ -253,7 +255,7 @@ impl Intake {
         if !restores::expires_set(&mut transaction, id, until, now).await? {
             return Err(RestoreError::Expired);
         }
-        let event = restore_event("restore extended", &view.restore, caller, now);
+        let event = restore_event(EventKind::RestoreExtended, &view.restore, caller, now);
         events::insert(&mut transaction, &event).await?;
         transaction.commit().await?;
         self.restore_get(caller, id).await
@@ -269,7 +271,7 @@ impl Intake {
             };
             let now = self.installation.clock.now();
             if !order.state.is_finished() {
-                let message = format!("Withdrawn by client {}.", caller.client_id);
+                let message = sentence!("Withdrawn by {}.", Agent::client(&caller.client_id, caller.stored).told());
                 let failure = Some(Failure { code: FailureCode::Cancelled, message });
                 let settings = &self.installation.settings;
                 match progress::advance(&mut transaction, &mut order, Signal::Cancelled, failure, now, settings).await {
@@ -280,7 +282,7 @@ impl Intake {
                 }
             }
             if restores::release(&mut transaction, id, now).await? {
-                let event = restore_event("restore released", &view.restore, caller, now);
+                let event = restore_event(EventKind::RestoreReleased, &view.restore, caller, now);
                 events::insert(&mut transaction, &event).await?;
             }
             transaction.commit().await?;
@@ -336,7 +338,7 @@ impl Intake {
     }
 }
 
-fn restore_event(kind: &str, restore: &Restore, caller: &Caller, now: Timestamp) -> Event {
+fn restore_event(kind: EventKind, restore: &Restore, caller: &Caller, now: Timestamp) -> Event {
     let mut event = Event::new(kind, now);
     event.order_id = Some(restore.id.clone());
     event.agent = format!("client {}", caller.client_id);

@@ -2,12 +2,13 @@
 
 use crate::assembly::Scope;
 use crate::caller::Caller;
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::orders::{Channel, Order};
 use crate::db::packages::Package;
 use crate::db::{area_files, events};
 use crate::intake::portion::{Portion, Resolved};
 use crate::intake::{Intake, IntakeError, OrderView};
+use crate::sentence::sentence;
 use crate::time::Timestamp;
 
 /// The urgency of a retrieval, in the middle of what orders have.
@@ -48,9 +49,9 @@ impl Intake {
         let mut transaction = self.installation.database.begin().await?;
         let found = area_files::fetched(&mut transaction, contract_id, name, opened, now).await?;
         let Some((order_id, package_id)) = found else { return Ok(false) };
-        let mut event = Event::new("delivery fetched", now);
+        let mut event = Event::new(EventKind::DeliveryFetched, now);
         (event.order_id, event.package_id) = (Some(order_id), package_id);
-        event.detail = format!("{name} from the area of contract {contract_id}");
+        event.detail = sentence!("{name} from the area of contract {contract_id}");
         events::insert(&mut transaction, &event).await?;
         transaction.commit().await?;
         Ok(true)

@@ -4,11 +4,12 @@
 use dipper_archive::package::Content;
 
 use crate::caller::Caller;
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::orders::View;
 use crate::db::{DatabaseError, events, packages};
 use crate::download::{Download, DownloadError};
 use crate::intake::{Intake, IntakeError};
+use crate::sentence::sentence;
 
 /// The largest file that is handed out without an order: it is read whole before its first byte leaves, which an order does
 /// ahead of time.
@@ -89,9 +90,9 @@ impl Intake {
         version: u32,
         path: &str,
     ) -> Result<(), DatabaseError> {
-        let mut event = Event::new("file fetched", self.installation.clock.now());
+        let mut event = Event::new(EventKind::FileFetched, self.installation.clock.now());
         (event.package_id, event.agent) = (Some(package_id.to_owned()), format!("client {client_id}"));
-        event.detail = format!("{path} of version {version}");
+        event.detail = sentence!("{path} of version {version}");
         let mut transaction = self.installation.database.begin().await?;
         events::insert(&mut transaction, &event).await?;
         transaction.commit().await

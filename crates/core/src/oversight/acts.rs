@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{OversightError, Result};
 use crate::audit::{self, AuditEntry, AuditKind};
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::orders::{Failure, FailureCode, Order, OrderKind};
 use crate::db::packages::{self, PackageState};
 use crate::db::{DatabaseError, Transaction, checks, deliveries, deposits, events, excerpts, orders, restores, steps};
@@ -16,6 +16,7 @@ use crate::ids;
 use crate::installation::Installation;
 use crate::order::{OrderState, Signal};
 use crate::progress::{self, ProgressError};
+use crate::sentence::sentence;
 use crate::time::Timestamp;
 use crate::trace;
 
@@ -59,8 +60,8 @@ pub async fn retry(installation: &Arc<Installation>, agent: &Agent, order_id: &s
         repeated => repeated?,
     }
     steps::dead_settle(&mut transaction, &failed.id, now).await?;
-    let detail = format!("order {} was repeated as order {}", failed.id, order.id);
-    record(&mut transaction, agent, "order repeated", &failed, detail, now).await?;
+    let detail = sentence!("order {} was repeated as order {}", failed.id, order.id);
+    record(&mut transaction, agent, EventKind::OrderRepeated, &failed, detail, now).await?;
     transaction.commit().await?;
     info!(order_id, new_order_id = %order.id, agent = %agent.told(), "order repeated");
     installation.wake_workers();
@@ -107,8 +108,8 @@ pub async fn dismiss(installation: &Installation, agent: &Agent, order_id: &str)
     if steps::dead_settle(&mut transaction, order_id, now).await? == 0 {
         return Err(OversightError::SeenTo(order.id));
     }
-    let detail = format!("order {order_id}, which is {}, needs nothing more", order.state);
-    record(&mut transaction, agent, "order dismissed", &order, detail, now).await?;
+    let detail = sentence!("order {order_id}, which is {}, needs nothing more", order.state);
+    record(&mut transaction, agent, EventKind::OrderDismissed, &order, detail, now).await?;
     transaction.commit().await?;
     info!(order_id, agent = %agent.told(), "order dismissed");
     Ok(())
@@ -130,7 +131,7 @@ pub async fn cancel(installation: &Installation, agent: &Agent, order_id: &str) 
             return Err(not_cancellable(state));
         }
     } else {
-        let message = format!("Withdrawn by {}.", agent.told());
+        let message = sentence!("Withdrawn by {}.", agent.told());
         let failure = Some(Failure { code: FailureCode::Cancelled, message });
         let settings = &installation.settings;
         match progress::advance(&mut transaction, &mut order, Signal::Cancelled, failure, now, settings).await {
@@ -140,8 +141,10 @@ pub async fn cancel(installation: &Installation, agent: &Agent, order_id: &str) 
         }
     }
     let (kind, detail) = match state {
-        OrderState::Delivered => ("delivery taken back", format!("the delivery of order {order_id} was taken back")),
-        _ => ("order withdrawn by an operator", format!("order {order_id} was withdrawn while it was {state}")),
+        OrderState::Delivered => {
+            (EventKind::DeliveryTakenBack, sentence!("the delivery of order {order_id} was taken back"))
+        }
+        _ => (EventKind::OrderWithdrawn, sentence!("order {order_id} was withdrawn while it was {state}")),
     };
     record(&mut transaction, agent, kind, &order, detail, now).await?;
     transaction.commit().await?;
@@ -168,8 +171,8 @@ pub async fn priority_set(installation: &Installation, agent: &Agent, order_id: 
         return Err(OversightError::Finished { order_id: order.id, state: order.state });
     }
     steps::rank_set(&mut transaction, &order, installation.settings.ageing).await?;
-    let detail = format!("the urgency of order {order_id} was {before} and is {rank}");
-    record(&mut transaction, agent, "order given another urgency", &order, detail, now).await?;
+    let detail = sentence!("the urgency of order {order_id} was {before} and is {rank}");
+    record(&mut transaction, agent, EventKind::OrderMoved, &order, detail, now).await?;
     transaction.commit().await?;
     info!(order_id, rank, agent = %agent.told(), "order given another urgency");
     installation.wake_workers();
@@ -189,10 +192,10 @@ pub async fn verify_soon(installation: &Installation, agent: &Agent, package_id:
         return Err(OversightError::NothingStored { package_id: package.id, state: package.state });
     }
     checks::hasten(&mut transaction, package_id, now.minus(period)).await?;
-    let mut event = Event::new("check asked for", now);
+    let mut event = Event::new(EventKind::CheckAskedFor, now);
     (event.agent, event.package_id) = (agent.told(), Some(package.id.clone()));
     events::insert(&mut transaction, &event).await?;
-    let detail = "the package is to be read whole before all others".to_owned();
+    let detail = sentence!("the package is to be read whole before all others");
     let entry = AuditEntry::of(AuditKind::Administration, &package, now);
     audit::record(&mut transaction, AuditEntry { agent: agent.told(), detail, ..entry });
     transaction.commit().await?;
@@ -210,7 +213,7 @@ async fn locked(transaction: &mut Transaction, order_id: &str) -> Result<Order> 
 pub(crate) async fn record(
     transaction: &mut Transaction,
     agent: &Agent,
-    kind: &str,
+    kind: EventKind,
     order: &Order,
     detail: String,
     now: Timestamp,

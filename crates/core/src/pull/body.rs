@@ -12,6 +12,8 @@ use tokio::runtime::Handle;
 use super::Fault;
 use super::request::{Resume, unreachable};
 
+use crate::sentence::sentence;
+
 /// How often it is looked whether the fetching is to stop.
 const LOOK: Duration = Duration::from_millis(500);
 /// How often a file is gone on with without having come on.
@@ -170,7 +172,7 @@ impl<'a> Body<'a> {
                 Ok(Err(error)) => return Err(unreachable(error)),
                 Err(_) if began.elapsed() >= self.limits.stall => {
                     let seconds = self.limits.stall.as_secs();
-                    return Err(Fault::passing(format!("the gateway sent nothing for {seconds} seconds")));
+                    return Err(Fault::passing(sentence!("the gateway sent nothing for {seconds} seconds")));
                 }
                 Err(_) => {}
             }
@@ -186,7 +188,7 @@ impl<'a> Body<'a> {
         let least = self.limits.bytes_per_second.saturating_mul(passed.as_secs());
         if self.position - position < least {
             let speed = self.limits.bytes_per_second;
-            return Err(Fault::passing(format!("the gateway sends fewer than {speed} bytes in a second")));
+            return Err(Fault::passing(sentence!("the gateway sends fewer than {speed} bytes in a second")));
         }
         self.window = (Instant::now(), self.position);
         Ok(())
@@ -207,7 +209,7 @@ impl Limits {
     fn check_whole(&self, len: u64) -> Result<(), Fault> {
         match self.declared {
             Some(declared) if declared != len => {
-                Err(Fault::Mismatch(format!("the gateway has {len} bytes, and {declared} were declared")))
+                Err(Fault::Mismatch(sentence!("the gateway has {len} bytes, and {declared} were declared")))
             }
             _ if len > self.longest => Err(self.too_long()),
             _ => Ok(()),
@@ -218,7 +220,7 @@ impl Limits {
     fn check_part(&self, len: u64) -> Result<(), Fault> {
         match self.declared {
             Some(declared) if len > declared => {
-                Err(Fault::Mismatch(format!("the gateway sends more than the {declared} bytes that were declared")))
+                Err(Fault::Mismatch(sentence!("the gateway sends more than the {declared} bytes that were declared")))
             }
             _ if len > self.longest => Err(self.too_long()),
             _ => Ok(()),
@@ -226,7 +228,7 @@ impl Limits {
     }
 
     fn too_long(&self) -> Fault {
-        Fault::Refused(format!("the gateway sends more than {} bytes, which is more than is taken", self.longest))
+        Fault::Refused(sentence!("the gateway sends more than {} bytes, which is more than is taken", self.longest))
     }
 }
 

@@ -24,6 +24,7 @@ use crate::gateway::{self, Gateway};
 use crate::hold::Hold;
 use crate::installation::Installation;
 use crate::meter;
+use crate::sentence::sentence;
 use crate::settings::backoff;
 use crate::steps::StepError;
 use crate::steps::pull::archive_failed;
@@ -273,11 +274,11 @@ impl<'a> Pull<'a> {
         added.map_err(|error| match (body.into_fault(), error) {
             (Some(fault), _) => fault,
             (None, ocfl::Error::Altered { .. } | ocfl::Error::Length { .. }) if is_rest => Fault::Misfit,
-            (None, ocfl::Error::Altered { algorithm, expected, found, .. }) => Fault::Mismatch(format!(
+            (None, ocfl::Error::Altered { algorithm, expected, found, .. }) => Fault::Mismatch(sentence!(
                 "what the gateway sends has the {algorithm} checksum {found}, and {expected} was declared"
             )),
             (None, ocfl::Error::Length { expected, found, .. }) => {
-                Fault::Mismatch(format!("the gateway sends {found} bytes, and {expected} were declared"))
+                Fault::Mismatch(sentence!("the gateway sends {found} bytes, and {expected} were declared"))
             }
             (None, error) => archive_fault(error),
         })
@@ -289,7 +290,7 @@ impl<'a> Pull<'a> {
         let usual = file.digests.iter().find(|(algorithm, _)| *algorithm == deposit.checksum_type);
         let checksum = usual.or(file.digests.first()).map(|(_, digest)| digest.to_string());
         let url = gateway.file_url(&deposit.object_id, &deposit.label, &file.path);
-        let unfit = || Fault::Refused("the file has no address at the gateway".to_owned());
+        let unfit = || Fault::Refused(sentence!("the file has no address at the gateway"));
         url.zip(checksum).ok_or_else(unfit)
     }
 

@@ -13,6 +13,7 @@ use url::Url;
 use super::Fault;
 use crate::egress::{self, Allowed};
 use crate::gateway::Gateway;
+use crate::sentence::sentence;
 use crate::settings::Settings;
 
 /// The longest that a gateway may ask to be left alone before its step waits instead.
@@ -76,7 +77,7 @@ impl Requests {
             };
             redirects += 1;
             if redirects > self.redirects {
-                return Err(Fault::Refused(format!("the gateway redirects more than {} times", self.redirects)));
+                return Err(Fault::Refused(sentence!("the gateway redirects more than {} times", self.redirects)));
             }
             is_home &= next.origin() == gateway.url.origin();
             url = next;
@@ -107,7 +108,7 @@ impl Requests {
         match tokio::time::timeout(self.patience, request.send()).await {
             Ok(answered) => answered.map_err(unreachable),
             Err(_) => {
-                Err(Fault::passing(format!("the gateway did not answer within {} seconds", self.patience.as_secs())))
+                Err(Fault::passing(sentence!("the gateway did not answer within {} seconds", self.patience.as_secs())))
             }
         }
     }
@@ -122,7 +123,7 @@ fn redirected(response: &Response, from: &Url) -> Result<Option<Url>, Fault> {
     }
     let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
     let Some(next) = location.and_then(|location| from.join(location).ok()) else {
-        return Err(Fault::Refused(format!("the gateway answered {} without an address", response.status())));
+        return Err(Fault::Refused(sentence!("the gateway answered {} without an address", response.status())));
     };
     Ok(Some(next))
 }
@@ -141,7 +142,7 @@ fn checked(response: Response, resume: Option<&Resume>) -> Result<Response, Faul
         }
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Err(Fault::SignIn(status)),
         (StatusCode::NOT_FOUND | StatusCode::GONE, _) => {
-            Err(Fault::Refused(format!("the gateway does not have the file: it answered {status}")))
+            Err(Fault::Refused(sentence!("the gateway does not have the file: it answered {status}")))
         }
         (status, _)
             if status.is_server_error()
@@ -150,9 +151,9 @@ fn checked(response: Response, resume: Option<&Resume>) -> Result<Response, Faul
                     StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
                 ) =>
         {
-            Err(Fault::Passing(format!("the gateway answered {status}"), retry_after(response.headers())))
+            Err(Fault::Passing(sentence!("the gateway answered {status}"), retry_after(response.headers())))
         }
-        (status, _) => Err(Fault::Refused(format!("the gateway answered {status}"))),
+        (status, _) => Err(Fault::Refused(sentence!("the gateway answered {status}"))),
     }
 }
 
@@ -179,5 +180,5 @@ pub(super) fn unreachable(error: reqwest::Error) -> Fault {
         text = format!("{text}: {inner}");
         cause = inner.source();
     }
-    Fault::passing(format!("the gateway cannot be reached: {text}"))
+    Fault::passing(sentence!("the gateway cannot be reached: {text}"))
 }

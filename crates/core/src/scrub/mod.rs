@@ -25,6 +25,7 @@ use crate::fixity::{self, Check};
 use crate::ids;
 use crate::installation::Installation;
 use crate::meter;
+use crate::sentence::sentence;
 use crate::time::Timestamp;
 use crate::verify;
 
@@ -223,7 +224,7 @@ impl Scrubber {
         let installation = &self.installation;
         let now = installation.clock.now();
         let package_id = claimed.package_id.clone();
-        let check: Check = verify::check_of(object, damaged, "read again as scheduled", true);
+        let check: Check = verify::check_of(object, damaged, sentence!("read again as scheduled"), true);
         let problem = object.problems.iter().find(|problem| problem.code.is_error());
         let mut transaction = installation.database.begin().await?;
         if !checks::holds_locked(&mut transaction, &package_id, holder).await? {

@@ -26,6 +26,7 @@ use crate::installation::Installation;
 use crate::meter;
 use crate::order::Signal;
 use crate::progress;
+use crate::sentence::sentence;
 use crate::steps::StepError;
 use crate::time::Timestamp;
 use crate::trace;
@@ -96,7 +97,7 @@ async fn still_allowed(installation: &Installation, order: &Order) -> Result<(),
     if client.is_some_and(|(client, _)| client.disabled.is_none() && may(&client.grants)) {
         return Ok(());
     }
-    let message = format!("Client {} may not read contract {} any more.", order.client_id, order.contract_id);
+    let message = sentence!("Client {} may not read contract {} any more.", order.client_id, order.contract_id);
     let failure = Failure { code: FailureCode::NotAllowed, message };
     Err(StepError::Final { signal: Signal::Rejected, failure, damage: None })
 }
@@ -244,8 +245,8 @@ async fn finish(installation: &Installation, lease: &Lease) -> Result<(), StepEr
     } else {
         let named: Vec<String> = failures.iter().map(|file| format!("{}/{}", file.object_id, file.path)).collect();
         let message = match failures.len() as u32 {
-            NAMED => format!("These files cannot be handed out: {} and perhaps others.", named.join(", ")),
-            _ => format!("These files cannot be handed out: {}.", named.join(", ")),
+            NAMED => sentence!("These files cannot be handed out: {} and perhaps others.", named.join(", ")),
+            _ => sentence!("These files cannot be handed out: {}.", named.join(", ")),
         };
         let is_damage = failures.iter().any(|file| file.reason.as_deref().is_some_and(|text| text.contains("damaged")));
         let code = if is_damage { FailureCode::Fixity } else { FailureCode::NotPreserved };
@@ -291,7 +292,7 @@ async fn record_restoration(
             label: Some(version.label.clone()).filter(|label| !label.is_empty()),
             size_bytes: Some(version.size_bytes),
             file_count: Some(version.file_count),
-            detail: format!("restore {}, from the archive, can be fetched until {expires}", order.id),
+            detail: sentence!("restore {}, from the archive, can be fetched until {expires}", order.id),
             whole,
             files: listed.into_iter().map(file).collect(),
             ..AuditEntry::new(AuditKind::Restoration, &order.contract_id, now)
@@ -354,7 +355,7 @@ async fn recall(installation: &Arc<Installation>, order: &Order, hold: &Hold) ->
 }
 
 fn failed(error: std::io::Error) -> StepError {
-    StepError::Passing(format!("the content could not be recalled: {error}"))
+    StepError::Passing(sentence!("the content could not be recalled: {error}"))
 }
 
 /// It is on its way: the order says so, and the step is looked at again then.
@@ -363,7 +364,7 @@ async fn sleep(installation: &Installation, lease: &Lease, order: &Order) -> Res
     let now = installation.clock.now();
     if now > order.created.plus(settings.recall.give_up) {
         let hours = settings.recall.give_up.as_secs() / 3600;
-        let message = format!(
+        let message = sentence!(
             "Files lie in cold storage, and the storage did not bring them back within {hours} hours. The archive has \
              been told."
         );

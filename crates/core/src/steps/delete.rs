@@ -13,7 +13,7 @@ use tracing::info;
 use crate::audit::{self, AuditEntry, AuditFile, AuditKind};
 use crate::caller::Role;
 use crate::db::deletions::{self, Deletion, DeletionFile, Entry, EntryEnd, Removal};
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::orders::{self, Failure, FailureCode, Order};
 use crate::db::packages::{self, Package, PackageState};
 use crate::db::steps::{self, Lease, StepEnd};
@@ -26,6 +26,7 @@ use crate::lease;
 use crate::order::{OrderState, Signal};
 use crate::progress;
 use crate::register::{self, Described};
+use crate::sentence::sentence;
 use crate::steps::StepError;
 use crate::steps::insist::{Failed, Insistence};
 use crate::time::Timestamp;
@@ -69,19 +70,19 @@ async fn begin(installation: &Installation, lease: &Lease, order: &Order, entrie
             .is_some_and(|(client, _)| client.disabled.is_none() && client.grants.has(&order.contract_id, Role::Write));
         if !may {
             let message =
-                format!("Client {} may not delete in contract {} any more.", order.client_id, order.contract_id);
+                sentence!("Client {} may not delete in contract {} any more.", order.client_id, order.contract_id);
             return Err(rejected(FailureCode::NotAllowed, message));
         }
     }
     let held = holds::in_force(&mut transaction, &order.contract_id).await?;
     for entry in entries {
         if let Some(hold) = request::covering(&held, &entry.object_id).next() {
-            let message = format!("A legal hold keeps {}: {}.", entry.object_id, hold.reason);
+            let message = sentence!("A legal hold keeps {}: {}.", entry.object_id, hold.reason);
             return Err(rejected(FailureCode::LegalHold, message));
         }
         // A version that is being deposited would have to be begun again.
         if let Some(deposit) = deletions::deposits_under_way(&mut transaction, &entry.package_id).await? {
-            return Err(StepError::Away(format!("deposit {deposit} of {} is under way", entry.object_id)));
+            return Err(StepError::Away(sentence!("deposit {deposit} of {} is under way", entry.object_id)));
         }
     }
     let settings = &installation.settings;
@@ -117,7 +118,7 @@ impl Removing<'_> {
         let now = installation.clock.now();
         let taken = lease::Lease::take(installation, ocfl_id, now).await?;
         let object_lease =
-            taken.ok_or_else(|| StepError::Away(format!("{ocfl_id} is being changed by another process")))?;
+            taken.ok_or_else(|| StepError::Away(sentence!("{ocfl_id} is being changed by another process")))?;
         let done = self.remove(&object_lease).await;
         if done.is_err() {
             object_lease.release().await?;
@@ -130,7 +131,7 @@ impl Removing<'_> {
         let versions: BTreeSet<u32> = self.files.iter().map(|file| file.version).collect();
         handed_out::take_back(installation, self.order, &self.entry.package_id, &versions).await?;
         if object_lease.is_lost() {
-            return Err(StepError::Away(format!("the lease on {} was lost", self.entry.ocfl_id)));
+            return Err(StepError::Away(sentence!("the lease on {} was lost", self.entry.ocfl_id)));
         }
         let (context, entry, files) = (Arc::clone(installation), self.entry.clone(), self.files.clone());
         let order = self.order.clone();
@@ -164,7 +165,7 @@ impl Removing<'_> {
         }
         match (&outcome.left, known) {
             (Some(described), _) => {
-                index::put_as(&mut transaction, described.clone(), self.event("content deleted", now)).await?;
+                index::put_as(&mut transaction, described.clone(), self.event(EventKind::ContentDeleted, now)).await?;
             }
             (None, Some(known)) => self.record_package(&mut transaction, known, now).await?,
             (None, None) => {}
@@ -205,7 +206,7 @@ impl Removing<'_> {
                 label: files.first().map(|file| file.label.clone()).filter(|label| !label.is_empty()),
                 size_bytes: Some(files.iter().map(|file| file.size_bytes).sum()),
                 file_count: Some(files.len() as u64),
-                detail: self.event("", now).detail,
+                detail: self.told(),
                 whole,
                 files: if whole { Vec::new() } else { files.iter().map(listed).collect() },
                 ..AuditEntry::of(AuditKind::Deletion, package, now)
@@ -226,20 +227,29 @@ impl Removing<'_> {
         known: Package,
         now: Timestamp,
     ) -> Result<(), DatabaseError> {
-        let reason = Some(format!("deleted by order {}", self.order.id));
+        let reason = Some(sentence!("deleted by order {}", self.order.id));
         let state = PackageState::Deleted;
         let package = Package { state, reason, size_bytes: 0, file_count: 0, updated: now, verified: None, ..known };
         packages::put(transaction, &package, &[]).await?;
-        events::insert(transaction, &self.event("package deleted", now)).await
+        events::insert(transaction, &self.event(EventKind::PackageDeleted, now)).await
     }
 
-    fn event(&self, kind: &str, now: Timestamp) -> Event {
+    fn event(&self, kind: EventKind, now: Timestamp) -> Event {
         let mut event = Event::new(kind, now);
         (event.order_id, event.package_id) = (Some(self.order.id.clone()), Some(self.entry.package_id.clone()));
-        let approved = self.deletion.approved_by.as_ref().map(|by| format!(", approved by {by}")).unwrap_or_default();
-        let reason = self.deletion.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        event.detail = format!("deletion {} of {}{approved}{reason}", self.order.id, self.order.client_id);
+        event.detail = self.told();
         event
+    }
+
+    /// What is done, and why.
+    fn told(&self) -> String {
+        let (id, client_id) = (&self.order.id, &self.order.client_id);
+        match (&self.deletion.approved_by, &self.deletion.reason) {
+            (None, None) => sentence!("deletion {id} of {client_id}"),
+            (None, Some(reason)) => sentence!("deletion {id} of {client_id}: {reason}"),
+            (Some(by), None) => sentence!("deletion {id} of {client_id}, approved by {by}"),
+            (Some(by), Some(reason)) => sentence!("deletion {id} of {client_id}, approved by {by}: {reason}"),
+        }
     }
 
     /// Nothing was changed, and trying again would not help. The other packages are not held up by it.
@@ -248,7 +258,7 @@ impl Removing<'_> {
         let mut transaction = self.fenced().await?;
         let end = EntryEnd::Failed(format!("the stored package cannot be changed: {error}"));
         deletions::end_entry(&mut transaction, &self.order.id, self.entry.number, &end, now).await?;
-        let mut event = self.event("content deleted", now);
+        let mut event = self.event(EventKind::ContentDeleted, now);
         (event.success, event.detail) = (false, error.to_string());
         events::insert(&mut transaction, &event).await?;
         ingests::end(&mut transaction, &self.entry.ocfl_id, &self.installation.holder).await?;
@@ -356,7 +366,7 @@ async fn finish(installation: &Installation, lease: &Lease) -> Result<(), Failed
     let (signal, failure, end) = match failed {
         0 => (Signal::Deleted, None, StepEnd::Done),
         count => {
-            let message = format!("{count} of {} filegroups were not deleted, or not wholly.", entries.len());
+            let message = sentence!("{count} of {} filegroups were not deleted, or not wholly.", entries.len());
             let end = StepEnd::Dead(message.clone());
             (Signal::Failed, Some(Failure { code: FailureCode::NotPreserved, message }), end)
         }

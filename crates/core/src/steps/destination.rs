@@ -18,6 +18,7 @@ use crate::db::steps::Lease;
 use crate::hold::Hold;
 use crate::installation::Installation;
 use crate::order::Signal;
+use crate::sentence::sentence;
 use crate::store::upload::{UploadError, Uploads};
 
 /// The destination of one attempt.
@@ -175,12 +176,13 @@ pub(super) fn placing_error(error: PlacingError) -> StepError {
         PlacingError::Database(error) => error.into(),
         PlacingError::Unfit(reason) => StepError::Passing(reason),
         // As with a store that is away: the disk is full, or the file system not there. The order waits for it.
-        error @ PlacingError::Io { .. } => StepError::Away(format!("the area cannot be written to: {error}")),
+        error @ PlacingError::Io { .. } => StepError::Away(sentence!("the area cannot be written to: {error}")),
         PlacingError::Full { needed_bytes, full } => {
-            let message = format!(
+            let message = sentence!(
                 "The area is full: {} of {} bytes are taken, and this package needs {needed_bytes}. Fetch what lies there \
                  and give it back, or wait until it is removed, and order again; or ask the archive for more room.",
-                full.used_bytes, full.quota_bytes
+                full.used_bytes,
+                full.quota_bytes
             );
             let failure = Failure { code: FailureCode::AreaFull, message };
             StepError::Final { signal: Signal::Failed, failure, damage: None }

@@ -19,6 +19,7 @@ use crate::hold::Hold;
 use crate::installation::Installation;
 use crate::order::Signal;
 use crate::progress::ProgressError;
+use crate::sentence::sentence;
 
 pub(crate) use delete::is_another;
 
@@ -61,7 +62,7 @@ pub(crate) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
     match lease.kind {
         StepKind::Admit => admit::run(installation, lease).await,
         StepKind::Recall => match recall::run(installation, lease, hold).await {
-            Err(StepError::Archived) => Err(StepError::Passing("an inventory went back into cold storage".to_owned())),
+            Err(StepError::Archived) => Err(StepError::Passing(sentence!("an inventory went back into cold storage"))),
             done => done,
         },
         StepKind::Prepare => match prepare::run(installation, lease, hold).await {

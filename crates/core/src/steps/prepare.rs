@@ -25,6 +25,7 @@ use crate::installation::Installation;
 use crate::meter;
 use crate::order::Signal;
 use crate::progress;
+use crate::sentence::sentence;
 use crate::steps::StepError;
 use crate::steps::destination::{Destination, placing_error};
 use crate::steps::insist::{Failed, Insistence};
@@ -110,7 +111,7 @@ pub(super) async fn still_allowed(
         let may = client
             .is_some_and(|(client, _)| client.disabled.is_none() && client.grants.has(&order.contract_id, Role::Read));
         if !may {
-            let message = format!("Client {} may not read contract {} any more.", order.client_id, order.contract_id);
+            let message = sentence!("Client {} may not read contract {} any more.", order.client_id, order.contract_id);
             return Err(rejected(FailureCode::NotAllowed, message));
         }
     }
@@ -118,13 +119,13 @@ pub(super) async fn still_allowed(
         Some(package) if package.state == PackageState::Preserved => Ok(package),
         // It was allowed when this order first had its turn; the damage was found while it was being prepared.
         Some(package) if package.state == PackageState::Damaged && attempt > 1 => {
-            Err(damaged(package.reason.unwrap_or_else(|| "a fixity check failed".to_owned())))
+            Err(damaged(package.reason.unwrap_or_else(|| sentence!("a fixity check failed"))))
         }
         Some(package) => {
-            let message = format!("The package is {} and cannot be handed out.", package.state);
+            let message = sentence!("The package is {} and cannot be handed out.", package.state);
             Err(rejected(FailureCode::NotPreserved, message))
         }
-        None => Err(rejected(FailureCode::NotPreserved, "The package is not there any more.".to_owned())),
+        None => Err(rejected(FailureCode::NotPreserved, sentence!("The package is not there any more."))),
     }
 }
 
@@ -206,7 +207,7 @@ fn verify(
         verified.push((part, prepared));
     }
     let check = Check {
-        occasion: format!("read for order {}", order.id),
+        occasion: sentence!("read for order {}", order.id),
         version: Some(order.version),
         digest: Some(assembly.digest()),
         file_count: assembly.file_count(),
@@ -321,7 +322,7 @@ async fn publish(
     let package = packages::get_locked(&mut transaction, &order.package_id).await?;
     if package.is_none_or(|package| package.state != PackageState::Preserved) {
         // It was found damaged or was deleted while it was read: the next attempt rejects the order.
-        return Err(StepError::Passing("the package changed its state while it was prepared".to_owned()).into());
+        return Err(StepError::Passing(sentence!("the package changed its state while it was prepared")).into());
     }
     if let Some(uploads) = destination.uploads()
         && !uploads.publish(&mut transaction).await?
@@ -340,7 +341,7 @@ async fn publish(
 }
 
 pub(super) fn damaged(detail: String) -> StepError {
-    let message = format!("Stored content is damaged, and was not handed out: {detail}. The archive has been told.");
+    let message = sentence!("Stored content is damaged, and was not handed out: {detail}. The archive has been told.");
     StepError::Final {
         signal: Signal::Failed,
         failure: Failure { code: FailureCode::Fixity, message },
@@ -359,7 +360,7 @@ pub(super) fn archive_error(error: ocfl::Error) -> StepError {
     match error {
         error if error.is_archived() => StepError::Archived,
         ocfl::Error::Io { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
-            damaged(format!("{path} is missing"))
+            damaged(sentence!("{path} is missing"))
         }
         error @ (ocfl::Error::Io { .. } | ocfl::Error::Unrecovered { .. }) => StepError::Passing(error.to_string()),
         error => damaged(error.to_string()),

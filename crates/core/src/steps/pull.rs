@@ -14,7 +14,7 @@ use super::insist::{Failed, Insistence};
 use super::{StepError, prepare};
 use crate::caller::Role;
 use crate::db::deposits::{self, DepositView};
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::orders::{Failure, FailureCode, Order};
 use crate::db::steps::{self, Lease, StepEnd, WaitsFor};
 use crate::db::{contracts, ingests, orders};
@@ -32,6 +32,7 @@ use crate::progress;
 use crate::pull::{Earlier, FIXITY, Fault, Pull};
 use crate::recovery;
 use crate::register::{Described, Recorded};
+use crate::sentence::sentence;
 use crate::trace;
 
 /// How many files of a deposit are compared with a version at a time.
@@ -52,7 +53,7 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
     }
     let gateway = match gateway::load(installation, &view.order.contract_id).await {
         Ok(Some(gateway)) => gateway,
-        Ok(None) => return Err(away(installation, &view, "no gateway is registered")),
+        Ok(None) => return Err(away(installation, &view, &sentence!("no gateway is registered"))),
         Err(GatewayError::Database(error)) => return Err(error.into()),
         Err(error) => return Err(StepError::Passing(error.to_string())),
     };
@@ -62,7 +63,7 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
     let ocfl_id = ocfl_id(installation, &view).await?;
     let now = installation.clock.now();
     let Some(object_lease) = ObjectLease::take(installation, &ocfl_id, now).await? else {
-        return Err(StepError::Away("the package is being changed by another process".to_owned()));
+        return Err(StepError::Away(sentence!("the package is being changed by another process")));
     };
     let (context, working, deposited) = (Arc::clone(installation), ocfl_id.clone(), view.clone());
     let (leased, holding, lost) = (lease.clone(), hold.clone(), object_lease.watch());
@@ -84,7 +85,7 @@ pub(super) async fn run(installation: &Arc<Installation>, lease: &Lease, hold: &
             object_lease.release().await?;
             return Err(match error {
                 StepError::Stopped if was_lost && !hold.is_over() => {
-                    StepError::Away("the lease on the package was lost".to_owned())
+                    StepError::Away(sentence!("the lease on the package was lost"))
                 }
                 StepError::Stopped if hold.is_lost() => StepError::Lost,
                 error => error,
@@ -111,7 +112,7 @@ async fn still_allowed(installation: &Installation, order: &Order) -> Result<(),
     if may {
         return Ok(());
     }
-    let message = format!("Client {} may not deposit in contract {} any more.", order.client_id, order.contract_id);
+    let message = sentence!("Client {} may not deposit in contract {} any more.", order.client_id, order.contract_id);
     let failure = Failure { code: FailureCode::NotAllowed, message };
     Err(StepError::Final { signal: Signal::Rejected, failure, damage: None })
 }
@@ -139,7 +140,7 @@ fn away(installation: &Installation, view: &DepositView, reason: &str) -> StepEr
     let settings = &installation.settings.deposit;
     if installation.clock.now() > view.order.created.plus(settings.give_up) {
         let hours = settings.give_up.as_secs() / 3600;
-        let message = format!("The files could not be fetched within {hours} hours: {reason}.");
+        let message = sentence!("The files could not be fetched within {hours} hours: {reason}.");
         return failed(FailureCode::Gateway, message);
     }
     meter::deposit_waits();
@@ -201,7 +202,7 @@ impl Attempt<'_> {
         }
         let (found, wanted) = (draft.len() as u64, self.view.deposit.file_count);
         if found != wanted {
-            return Err(StepError::Passing(format!("{found} of {wanted} files are there")));
+            return Err(StepError::Passing(sentence!("{found} of {wanted} files are there")));
         }
         let storing = prepare::advance(self.installation, self.lease, self.hold, Signal::StoringStarted);
         self.runtime.block_on(storing)?;
@@ -243,15 +244,16 @@ impl Attempt<'_> {
             }
         }
         let Some(version) = labelled.last() else { return Ok(None) };
-        let label = if deposit.label.is_empty() {
-            "without a name".to_owned()
-        } else {
-            format!("with the name {:?}", deposit.label)
+        let message = match deposit.label.as_str() {
+            "" => sentence!(
+                "Filegroup {} has a version without a name already (number {version}), and its files are others.",
+                deposit.object_id
+            ),
+            label => sentence!(
+                "Filegroup {} has a version with the name {label:?} already (number {version}), and its files are others.",
+                deposit.object_id
+            ),
         };
-        let message = format!(
-            "Filegroup {} has a version {label} already (number {version}), and its files are others.",
-            deposit.object_id
-        );
         Err(failed(FailureCode::Mismatch, message))
     }
 
@@ -273,13 +275,13 @@ impl Attempt<'_> {
     /// What the fault of a file means for the step.
     fn failed(&self, path: &str, fault: Fault) -> StepError {
         let filegroup = &self.view.deposit.object_id;
-        let named = |fault: &Fault| format!("File {path} of filegroup {filegroup} could not be deposited: {fault}.");
+        let named = |fault: &Fault| sentence!("File {path} of filegroup {filegroup} could not be deposited: {fault}.");
         match fault {
             Fault::Stopped => StepError::Stopped,
             Fault::Step(error) => error,
             Fault::Database(error) | Fault::Gateway(GatewayError::Database(error)) => error.into(),
             Fault::Passing(..) | Fault::NoRest | Fault::Misfit => {
-                away(self.installation, self.view, &format!("file {path} of filegroup {filegroup}: {fault}"))
+                away(self.installation, self.view, &sentence!("file {path} of filegroup {filegroup}: {fault}"))
             }
             Fault::Mismatch(_) => failed(FailureCode::Mismatch, named(&fault)),
             Fault::SignIn(_) | Fault::Refused(_) | Fault::Egress(_) | Fault::Gateway(_) => {
@@ -303,7 +305,7 @@ async fn publish(installation: &Installation, lease: &Lease, ocfl_id: &str, stor
     let settings = &installation.settings;
     // A version that was there before this attempt was stored all the same.
     progress::advance(&mut transaction, &mut order, Signal::StoringStarted, None, now, settings).await?;
-    let mut event = Event::new("package ingested", now);
+    let mut event = Event::new(EventKind::PackageIngested, now);
     event.agent = format!("client {}", order.client_id);
     index::put_as(&mut transaction, stored.described.clone(), event).await?;
     ingests::end(&mut transaction, ocfl_id, &installation.holder).await?;
@@ -322,13 +324,13 @@ fn is_away(error: &std::io::Error) -> bool {
 /// What an error of the archive means for a step that adds a version.
 pub(crate) fn archive_failed(error: ocfl::Error) -> StepError {
     match error {
-        ocfl::Error::Locked { id } => StepError::Away(format!("the package {id} is being changed")),
+        ocfl::Error::Locked { id } => StepError::Away(sentence!("the package {id} is being changed")),
         ocfl::Error::Io { path, source } if ingest::is_full(&source) => {
-            StepError::Away(format!("the storage is full: {path}: {source}"))
+            StepError::Away(sentence!("the storage is full: {path}: {source}"))
         }
         // A bucket that is away, or does not let us in, is no fault of the order.
         ocfl::Error::Io { path, source } if is_away(&source) => {
-            StepError::Away(format!("the storage cannot be written to: {path}: {source}"))
+            StepError::Away(sentence!("the storage cannot be written to: {path}: {source}"))
         }
         error => StepError::Passing(error.to_string()),
     }

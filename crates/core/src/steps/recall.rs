@@ -24,6 +24,7 @@ use crate::hold::Hold;
 use crate::installation::Installation;
 use crate::order::Signal;
 use crate::progress;
+use crate::sentence::sentence;
 use crate::steps::{StepError, prepare};
 use crate::time::Timestamp;
 
@@ -131,7 +132,7 @@ async fn given_up(installation: &Installation, order: &Order) -> Result<StepErro
     let mut transaction = installation.database.begin().await?;
     recalls::forget(&mut transaction, &order.package_id, order.version).await?;
     transaction.commit().await?;
-    let message = format!(
+    let message = sentence!(
         "The package lies in cold storage, and the storage did not bring it back within {hours} hours. The archive has \
          been told."
     );
@@ -220,7 +221,7 @@ fn is_content(path: &str) -> bool {
 }
 
 fn failed(error: std::io::Error) -> StepError {
-    StepError::Passing(format!("the content could not be recalled: {error}"))
+    StepError::Passing(sentence!("the content could not be recalled: {error}"))
 }
 
 fn timestamp(time: SystemTime) -> Timestamp {

@@ -15,7 +15,7 @@ use super::upload::{UploadError, discard};
 use super::{DeliveryStore, order_of};
 use crate::db::chores::{self, SWEEP_DELIVERIES};
 use crate::db::deliveries::Delivery;
-use crate::db::events::Event;
+use crate::db::events::{Event, EventKind};
 use crate::db::{DatabaseError, deliveries, events, orders, uploads};
 use crate::ids;
 use crate::installation::Installation;
@@ -244,7 +244,7 @@ pub(crate) async fn remove_delivery(
     if !deliveries::remove(&mut transaction, &delivery.id, now).await? {
         return Ok(false);
     }
-    let mut event = Event::new("delivery removed", now);
+    let mut event = Event::new(EventKind::DeliveryRemoved, now);
     event.order_id = Some(delivery.order_id.clone());
     event.package_id = order.map(|order| order.package_id);
     event.detail = keys.iter().map(|key| store.bucket().place(key)).collect::<Vec<_>>().join("\n");
