@@ -116,6 +116,11 @@ async fn the_page_of_the_work_says_whether_it_is_stuck_and_orders_are_steered_fr
     let page = olga.get("/operations").await;
     page.shows("One package is damaged").shows("One order has failed").shows("Order again");
     olga.get("/fixity").await.shows("p1").shows("damaged").shows("Read it now").shows("<rect class=\"bar bad\"");
+    let damaged = "ist beschädigt: Die Prüfsumme müsste";
+    olga.german("/fixity").await.shows(damaged);
+    olga.german("/operations").await.shows("wurde nicht ausgeliefert").shows(damaged);
+    olga.german(&format!("/orders/{id}")).await.shows("Bestellung gescheitert").shows(damaged);
+    olga.german(&format!("/packages/{archive_id}")).await.shows("Version 1 unter").shows(damaged);
     std::fs::write(&file, b"the content").expect("written");
     went(&olga.post(&format!("/fixity/{archive_id}/verify"), &[]).await, "/fixity");
     olga.get("/fixity").await.shows("It is read before all others.");
@@ -139,6 +144,11 @@ async fn the_page_of_the_work_says_whether_it_is_stuck_and_orders_are_steered_fr
     let acts = acts(&server).await;
     assert_eq!(acts.len(), 5, "{acts:?}");
     assert!(acts[0].contains("was 50 and is 77") && acts[3].contains("was repeated as order"), "{acts:?}");
+    let page = olga.german("/audit").await;
+    page.shows("hatte die Dringlichkeit 50 und hat jetzt 77").shows("wurde zurückgezogen; er stand auf:");
+    page.shows("planmäßig neu gelesen").shows("wurde wieder für richtig befunden").shows("wurde zurückgenommen");
+    page.shows("Client olga").shows(damaged);
+    olga.german(&format!("/packages/{archive_id}")).await.shows("Prüfung verlangt").shows("Lieferung zurückgenommen");
 }
 
 #[tokio::test]
@@ -229,6 +239,7 @@ async fn clients_are_added_and_changed_and_each_secret_is_shown_once() {
     olga.post(&format!("{webhook}/secret"), &[]).await.shows("whsec_");
     went(&olga.post(&format!("{webhook}/enable"), &[("enabled", "false")]).await, "/clients/anna");
     olga.get("/clients/anna").await.shows("disabled: disabled by the operator");
+    olga.german("/clients/anna").await.shows("gesperrt: vom Betreiber abgeschaltet");
     assert_eq!(olga.post(&format!("{webhook}/replay"), &[("notice", "msg_none")]).await.status, 404);
     went(&olga.post(&format!("{webhook}/remove"), &[]).await, "/clients/anna");
 
@@ -245,6 +256,11 @@ async fn clients_are_added_and_changed_and_each_secret_is_shown_once() {
     let acts = acts(&server).await;
     assert_eq!(acts.len(), 13, "{acts:#?}");
     assert!(acts.iter().all(|act| !act.contains(secret)), "{acts:?}");
+    let page = olga.german("/audit").await;
+    page.shows("Client anna wurde hinzugefügt; Rollen: Pakete sehen und bestellen (2d17)");
+    page.shows("Client anna bekam die Rolle „Pakete abliefern und löschen“").shows("bekam den Schlüssel SHA256:");
+    page.shows("von Client anna wurde hinzugefügt: https://127.0.0.1:9/hook").shows("darf sich nicht mehr anmelden");
+    page.shows("die Quote des Bereichs ist 5.000.000.000 Bytes").shows("a@example.org; Sprache: Norwegisch");
 }
 
 #[tokio::test]
@@ -279,7 +295,7 @@ async fn the_audit_log_is_searched_exported_and_verified() {
 async fn deletions_are_approved_by_somebody_else_and_holds_keep_packages() {
     let server = Server::start(&[("deletion.policy", "approval")]).await;
     let mut olga = olga(&server).await;
-    ingest(&server, "p1", &[("a.txt", b"alpha")]).await;
+    let archive_id = ingest(&server, "p1", &[("a.txt", b"alpha")]).await;
     let order = async |name: &str| deletion(&server, name).await;
     let id = order("depositor").await.expect("ordered").id;
     olga.get("/deletions").await.shows(&id).shows("put off").shows("asked for by its owner").shows("Approve");
@@ -301,6 +317,12 @@ async fn deletions_are_approved_by_somebody_else_and_holds_keep_packages() {
     went(&olga.post(&format!("/deletions/{other}/approve"), &[]).await, "/deletions");
     server.work().await;
     olga.get("/deletions").await.shows("deleted").shows("client olga");
+    let told = format!("Löschung {other}, verlangt von depositor, genehmigt von Client olga: asked for by its owner");
+    let page = olga.german("/audit").await;
+    page.shows(&told).shows("wurde genehmigt").shows("des Vertrags 2d17: case 7");
+    page.shows("Löschsperre gesetzt:").shows("Löschsperre aufgehoben:");
+    let page = olga.german(&format!("/packages/{archive_id}")).await;
+    page.shows("Paket gelöscht").shows(&told).shows("Löschung beginnt");
 }
 
 #[tokio::test]
@@ -317,6 +339,7 @@ async fn a_deletion_that_came_to_no_good_end_is_asked_for_and_approved_again() {
     page.shows("rejected").shows("Ask again");
     let hold = between(&page, "/console/holds/", "/");
     olga.get("/operations").await.shows("One order has failed");
+    olga.german("/operations").await.shows("Eine Löschsperre bewahrt p1: case 7.");
 
     // What kept it keeps it again.
     let again = [("from", "deletions")];
@@ -344,6 +367,7 @@ async fn a_deletion_that_came_to_no_good_end_is_asked_for_and_approved_again() {
     olga.get("/deletions").await.shows("is there any more");
     let told = format!("order {id} was repeated as order {second}");
     assert!(acts(&server).await.contains(&told), "{told}");
+    olga.german("/audit").await.shows(&format!("Auftrag {id} wurde als Auftrag {second} wiederholt"));
 }
 
 #[tokio::test]
@@ -372,6 +396,7 @@ async fn a_failed_order_that_needs_nothing_more_is_told_of_no_longer() {
     went(&olga.post(&dismiss, &[]).await, "/operations");
     olga.get("/operations").await.shows("was seen to already");
     assert_eq!(acts(&server).await, [format!("order {id}, which is failed, needs nothing more")]);
+    olga.german("/audit").await.shows(&format!("Auftrag {id} (gescheitert) braucht nichts mehr"));
 }
 
 #[tokio::test]

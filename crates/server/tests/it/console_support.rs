@@ -75,6 +75,18 @@ impl Browser {
         self.send(request).await
     }
 
+    /// Asks for a page in German, and fails where it tells something in English.
+    pub(crate) async fn german(&mut self, path: &str) -> Page {
+        let languages = std::mem::replace(&mut self.languages, "de");
+        let page = self.get(path).await;
+        self.languages = languages;
+        page.shows("<html lang=\"de\"");
+        for english in ["<span lang=\"en\">", "<details lang=\"en\">", " the ", " is "] {
+            assert!(!page.text.contains(english), "{english} {path} {}", page.text);
+        }
+        page
+    }
+
     /// Sends a form with what the last page gave it.
     pub(crate) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
         let csrf = self.csrf.clone();

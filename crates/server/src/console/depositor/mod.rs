@@ -20,7 +20,7 @@ use dipper_core::time::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::states;
-use super::told::told;
+use super::told::{agent, in_words};
 use super::words::Words;
 use crate::http::refusal::Refusal;
 
@@ -78,23 +78,15 @@ pub(super) struct EventRow {
 impl EventRow {
     pub(super) fn of(words: Words, event: Event) -> EventRow {
         let key = format!("event-{}", event.kind.replace(' ', "-"));
-        let (detail, language) = in_words(words, event.detail);
+        let (detail, language) = in_words(words, &event.detail);
         EventRow {
             at: Moment::of(words, &event.at),
             kind: words.find(&key, &[]).unwrap_or_else(|| event.kind.clone()),
             is_failure: !event.success,
-            agent: event.agent,
+            agent: agent(words, &event.agent),
             detail,
             language,
         }
-    }
-}
-
-/// A sentence of the core in the reader's language if that has words for it, and the language that it is in then.
-fn in_words(words: Words, sentence: String) -> (String, &'static str) {
-    match told(words, &sentence) {
-        Some(told) => (told, words.code()),
-        None => (sentence, "en"),
     }
 }
 

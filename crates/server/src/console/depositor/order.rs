@@ -12,9 +12,10 @@ use dipper_core::db::steps::Worked;
 use dipper_core::intake::OrderView;
 use dipper_core::order::OrderState;
 
-use super::{Badge, EventRow, Moment, encoded, in_words, portion_told, refused};
+use super::{Badge, EventRow, Moment, encoded, portion_told, refused};
 use crate::app::App;
 use crate::console::frame::{Frame, Note, page};
+use crate::console::told::in_words;
 use crate::console::visit::{Act, Visit};
 use crate::console::words::Words;
 use crate::http::input::Parameters;
@@ -138,7 +139,7 @@ pub(in crate::console) async fn show(
     let kept = delivery.is_some_and(|delivery| delivery.released.is_none() && delivery.kept_until > app.intake().now());
     let failure = order.failure.as_ref().map(|failure| {
         let kind = words.text(&format!("orders-failure-{}", failure.code.name().replace('_', "-")));
-        let (message, language) = in_words(words, failure.message.clone());
+        let (message, language) = in_words(words, &failure.message);
         (kind, message, language)
     });
     Ok(page(&OrderPage {

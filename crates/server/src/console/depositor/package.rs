@@ -11,6 +11,7 @@ use super::orders::OrderRow;
 use super::{Badge, EventRow, Moment, refused};
 use crate::app::App;
 use crate::console::frame::{Frame, page};
+use crate::console::told::{agent, in_words};
 use crate::console::visit::Visit;
 use crate::console::words::Words;
 use crate::http::input::Parameters;
@@ -44,7 +45,8 @@ struct Facts {
     urn: Option<String>,
     contract_id: String,
     state: Badge,
-    reason: Option<String>,
+    /// Why it is not preserved, and the language that this is in.
+    reason: Option<(String, &'static str)>,
     size: String,
     bytes: String,
     files: String,
@@ -91,7 +93,7 @@ pub(in crate::console) async fn show(
         is_for_all: hold.object_id.is_none(),
         since: Moment::of(words, &hold.created),
         reason: hold.reason,
-        by: hold.set_by,
+        by: agent(words, &hold.set_by),
     });
     Ok(page(&PackagePage {
         frame: visit.frame_titled(package.object_id.clone()),
@@ -128,7 +130,7 @@ fn facts(words: Words, package: Package) -> Facts {
         identifier: package.identifier,
         urn: package.urn,
         contract_id: package.contract_id,
-        reason: package.reason,
+        reason: package.reason.map(|reason| in_words(words, &reason)),
     }
 }
 

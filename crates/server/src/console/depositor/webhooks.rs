@@ -13,6 +13,7 @@ use url::Url;
 use super::{Badge, Moment, query};
 use crate::app::App;
 use crate::console::frame::{Frame, Note, page};
+use crate::console::told::in_words;
 use crate::console::visit::{Act, Visit};
 use crate::console::words::Words;
 use crate::http::input::Parameters;
@@ -43,7 +44,8 @@ struct WebhookRow {
     /// Without what may be secret in it.
     url: String,
     created: Moment,
-    disabled: Option<(Moment, String)>,
+    /// Since when, why, and the language that this is in.
+    disabled: Option<(Moment, String, &'static str)>,
 }
 
 impl WebhookRow {
@@ -51,7 +53,10 @@ impl WebhookRow {
         WebhookRow {
             url: without_secrets(&webhook.url),
             created: Moment::of(words, &webhook.created),
-            disabled: webhook.disabled.map(|(since, reason)| (Moment::of(words, &since), reason)),
+            disabled: webhook.disabled.map(|(since, reason)| {
+                let (reason, language) = in_words(words, &reason);
+                (Moment::of(words, &since), reason, language)
+            }),
             id: webhook.id,
         }
     }

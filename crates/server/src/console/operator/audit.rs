@@ -14,11 +14,11 @@ use dipper_core::time::Timestamp;
 use time::macros::format_description;
 use time::{Date, Duration};
 
-use super::sheet::{Block, Cell, Field, Form, Kind, Sheet, Table, dash, text, time};
+use super::sheet::{Block, Cell, Field, Form, Kind, Sheet, Table, dash, sentence, text, time};
 use super::{Visitor, package};
 use crate::app::App;
 use crate::audit::JsonWriter;
-use crate::console::told::told;
+use crate::console::told::agent;
 use crate::console::visit::Act;
 use crate::console::words::Words;
 use crate::http::input::Parameters;
@@ -186,8 +186,8 @@ fn entries(visit: &Visitor, found: &[Chained]) -> Table {
             Cell::Code(chained.name()),
             object,
             entry.version.map_or_else(dash, |version| Cell::Number(version.to_string())),
-            Cell::Text(entry.agent.clone()),
-            text(&told(words, &entry.detail).unwrap_or_else(|| entry.detail.clone())),
+            Cell::Text(agent(words, &entry.agent)),
+            sentence(words, &entry.detail),
         ]
     };
     let heads = [

@@ -13,6 +13,7 @@ use super::sheet::{Block, Cell, Field, Form, Kind, Sheet, Table, text, time};
 use super::{Undone, Visitor, back, shown};
 use crate::app::App;
 use crate::console::frame::Note;
+use crate::console::told::in_words;
 use crate::console::visit::Act;
 use crate::console::words::Words;
 use crate::http::input::Parameters;
@@ -179,7 +180,10 @@ fn webhooks(words: Words, id: &str, view: &ClientView) -> Table {
         };
         let state = match &webhook.disabled {
             None => Cell::State("good", words.text("clients-enabled")),
-            Some((_, reason)) => Cell::State("bad", format!("{}: {reason}", words.text("clients-disabled"))),
+            Some((_, reason)) => {
+                let (reason, _) = in_words(words, reason);
+                Cell::State("bad", format!("{}: {reason}", words.text("clients-disabled")))
+            }
         };
         vec![
             Cell::Code(webhook.url.clone()),

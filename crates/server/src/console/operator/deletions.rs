@@ -13,6 +13,7 @@ use super::{Visitor, back, package, shown};
 use crate::app::App;
 use crate::console::frame::Note;
 use crate::console::states;
+use crate::console::told::agent;
 use crate::console::visit::Act;
 use crate::console::words::Words;
 use crate::http::input::Parameters;
@@ -94,7 +95,7 @@ fn deletions(visit: &Visitor, found: &[DeletionSummary]) -> Table {
             text(deletion.reason.as_deref().unwrap_or_default()),
             time(words, order.created),
             time_or_dash(words, deletion.due),
-            deletion.approved_by.as_ref().map_or_else(dash, |by| Cell::Text(by.clone())),
+            deletion.approved_by.as_ref().map_or_else(dash, |by| Cell::Text(agent(words, by))),
             Cell::Forms(acts),
         ]
     };
@@ -140,7 +141,7 @@ fn held(words: Words, holds: &[LegalHold]) -> Table {
             hold.object_id.as_ref().map_or_else(|| Cell::Text(words.text("holds-all")), |id| Cell::Text(id.clone())),
             in_force,
             Cell::Text(hold.reason.clone()),
-            Cell::Text(hold.set_by.clone()),
+            Cell::Text(agent(words, &hold.set_by)),
             time(words, hold.created),
             acts,
         ]

@@ -9,7 +9,7 @@ use dipper_core::db::tallies::Tally;
 use dipper_core::oversight::FixityView;
 use dipper_core::time::Timestamp;
 
-use super::sheet::{Block, Cell, Chart, Form, Sheet, Table, bars, dash, text, time, time_or_dash};
+use super::sheet::{Block, Cell, Chart, Form, Sheet, Table, bars, dash, sentence, time, time_or_dash};
 use super::{Visitor, back, package, shown};
 use crate::app::App;
 use crate::console::frame::Note;
@@ -98,7 +98,7 @@ fn failures(visit: &Visitor, packages: &[Package], is_scheduled: bool) -> Table 
             package(visit, &found.contract_id, &found.id, &found.object_id),
             Cell::Text(found.contract_id.clone()),
             Cell::State("bad", words.text(&format!("fixity-state-{}", found.state))),
-            text(found.reason.as_deref().unwrap_or_default()),
+            sentence(words, found.reason.as_deref().unwrap_or_default()),
             time(words, found.updated),
             if can { Cell::Forms(vec![verify]) } else { Cell::Code(format!("dipper verify --package {}", found.id)) },
         ]

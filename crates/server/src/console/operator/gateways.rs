@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use dipper_core::db::gateways::GatewayStanding;
 
-use super::sheet::{Block, Cell, Sheet, Table, dash, text, time, time_or_dash};
+use super::sheet::{Block, Cell, Sheet, Table, dash, sentence, time, time_or_dash};
 use super::{Visitor, shown};
 use crate::app::App;
 use crate::console::depositor::webhooks::without_secrets;
@@ -26,7 +26,7 @@ pub(in crate::console) async fn show(State(app): State<App>, visit: Visitor) -> 
             gateway.next.as_ref().map_or_else(dash, |(next, _)| time(words, *next)),
             time_or_dash(words, gateway.stored),
             time_or_dash(words, failed.map(|(at, _)| *at)),
-            text(why.map(String::as_str).unwrap_or_default()),
+            sentence(words, why.map(String::as_str).unwrap_or_default()),
             time(words, gateway.registered),
         ]
     };

@@ -10,10 +10,11 @@ use dipper_core::oversight::WorkState;
 use dipper_core::oversight::verdict::{Finding, Weight};
 use dipper_core::time::Timestamp;
 
-use super::sheet::{Block, Cell, Chart, Field, Form, Kind, Sheet, Table, bars, text, time};
+use super::sheet::{Block, Cell, Chart, Field, Form, Kind, Sheet, Table, bars, in_language, sentence, text, time};
 use super::{Visitor, back, order, package, shown};
 use crate::app::App;
 use crate::console::frame::Note;
+use crate::console::told::in_words;
 use crate::console::visit::Act;
 use crate::console::words::Words;
 use crate::http::refusal::Refusal;
@@ -208,7 +209,7 @@ fn waiting(visit: &Visitor, state: &WorkState) -> Table {
             Cell::Text(kind(words, step.kind)),
             Cell::Text(step.contract_id.clone()),
             Cell::State("warn", words.text(&format!("waits-{cause}"))),
-            text(step.failure.as_deref().unwrap_or_default()),
+            sentence(words, step.failure.as_deref().unwrap_or_default()),
             Cell::Number(age(words, step.created, state.now)),
             time(words, step.run_after),
             Cell::Forms(vec![priority(words, step), cancel(words, &step.order_id)]),
@@ -273,9 +274,14 @@ fn ended(visit: &Visitor, orders: &[EndedOrder]) -> Table {
             Form::button(format!("/operations/{}/dismiss", ended.id), words.text("operations-dismiss"), about);
         // What somebody has seen to has no cause any more that is waiting for somebody.
         let acts = if ended.cause.is_some() { vec![retry, dismiss] } else { vec![retry] };
+        let (message, language) = in_words(words, &ended.message);
         let why = match &ended.cause {
-            Some(cause) if *cause != ended.message => format!("{} ({cause})", ended.message),
-            _ => ended.message.clone(),
+            Some(cause) if *cause != ended.message => {
+                let (cause, of_cause) = in_words(words, cause);
+                // A part of it that is English makes it so.
+                in_language(format!("{message} ({cause})"), if of_cause == "en" { of_cause } else { language })
+            }
+            _ => sentence(words, &ended.message),
         };
         vec![
             order(visit, &ended.contract_id, &ended.id),
@@ -283,7 +289,7 @@ fn ended(visit: &Visitor, orders: &[EndedOrder]) -> Table {
             Cell::Text(words.text(&format!("order-kind-{}", ended.kind))),
             Cell::Text(ended.contract_id.clone()),
             Cell::State("bad", words.text(&format!("order-ended-{}", ended.state))),
-            text(&why),
+            why,
             time(words, ended.ended),
             Cell::Forms(acts),
         ]

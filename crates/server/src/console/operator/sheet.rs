@@ -5,6 +5,7 @@ use axum::response::Response;
 use dipper_core::time::Timestamp;
 
 use crate::console::frame::{Frame, page};
+use crate::console::told::in_words;
 use crate::console::words::Words;
 
 /// A page of an operator.
@@ -82,7 +83,7 @@ impl Cell {
         match self {
             Cell::Number(_) => "number",
             Cell::Code(_) | Cell::Link(..) => "wrap",
-            Cell::Prose(_) | Cell::Long(..) => "wrap prose",
+            Cell::Prose(_) | Cell::Long(..) | Cell::Sentence(..) => "wrap prose",
             Cell::Text(_) | Cell::Time(..) | Cell::Id(..) | Cell::State(..) | Cell::Share(..) | Cell::Forms(_) => "",
         }
     }
@@ -103,6 +104,8 @@ pub(super) enum Cell {
     Prose(String),
     /// How a text begins, and all of it, which is unfolded by whoever wants to read it.
     Long(String, String),
+    /// A sentence, and the language that it is in; how it begins, where it is long.
+    Sentence(Option<String>, String, &'static str),
     /// A word for a state, with how good that is: `good`, `warn`, `bad` or nothing.
     State(&'static str, String),
     /// How much of something: the share, of a hundred, and in words.
@@ -254,15 +257,35 @@ const FOLDED: usize = 120;
 
 /// A text as a cell, a dash for none.
 pub(super) fn text(text: &str) -> Cell {
-    if text.is_empty() {
-        return dash();
+    match folded(text) {
+        None if text.is_empty() => dash(),
+        None => Cell::Prose(text.to_owned()),
+        Some(begin) => Cell::Long(begin, text.to_owned()),
     }
+}
+
+/// How a text begins, if it is long.
+fn folded(text: &str) -> Option<String> {
     if text.chars().count() <= LONG {
-        return Cell::Prose(text.to_owned());
+        return None;
     }
     let begin: String = text.chars().take(FOLDED).collect();
     let begin = begin.rsplit_once(' ').map_or(begin.as_str(), |(words, _)| words);
-    Cell::Long(format!("{begin} …"), text.to_owned())
+    Some(format!("{begin} …"))
+}
+
+/// A sentence that is on record as a cell, in the reader's language as far as that has words for it; a dash for none.
+pub(super) fn sentence(words: Words, sentence: &str) -> Cell {
+    if sentence.is_empty() {
+        return dash();
+    }
+    let (told, language) = in_words(words, sentence);
+    in_language(told, language)
+}
+
+/// A sentence in a language as a cell.
+pub(super) fn in_language(sentence: String, language: &'static str) -> Cell {
+    Cell::Sentence(folded(&sentence), sentence, language)
 }
 
 #[cfg(test)]
