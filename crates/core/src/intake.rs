@@ -52,6 +52,7 @@ pub use account::{Account, AccountError};
 pub use audit::{AuditQuery, AuditRecord};
 pub use deposit::{DepositCommand, DepositError, DepositFault};
 pub use filegroup::{Filegroup, FilegroupError, StoredFile};
+pub use history::FollowedOrder;
 pub use lookup::{PackageRecord, PackageWork};
 pub use notice::{ClientWebhook, NoticeError};
 pub use outgoing::{AreaUse, OpenedFile, OutgoingError, OutgoingFile};

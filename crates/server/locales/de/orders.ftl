@@ -84,3 +84,7 @@ receipt-files = Ausgelieferte Dateien
 receipt-made = Diese Seite wurde erstellt
 receipt-print = Drucken Sie diese Seite mit Ihrem Browser.
 order-worked = { $done } von { $all } gelesen
+order-deposit-title = Ablieferung von { $what }
+order-restore-title = Rückgabe von { $what }
+order-deletion-title = Löschung von { $what }
+order-several = mehreren Paketen

@@ -84,3 +84,7 @@ receipt-files = Delivered files
 receipt-made = This page was made
 receipt-print = Print this page with your browser.
 order-worked = { $done } of { $all } read
+order-deposit-title = Deposit of { $what }
+order-restore-title = Restore of { $what }
+order-deletion-title = Deletion of { $what }
+order-several = several packages

@@ -84,3 +84,7 @@ receipt-files = Leverte filer
 receipt-made = Denne siden ble laget
 receipt-print = Skriv ut siden med nettleseren.
 order-worked = { $done } av { $all } lest
+order-deposit-title = Avlevering av { $what }
+order-restore-title = Tilbakelevering av { $what }
+order-deletion-title = Sletting av { $what }
+order-several = flere pakker

@@ -6,12 +6,18 @@ use std::path::PathBuf;
 use dipper_archive::digest::Algorithm;
 use dipper_core::Role;
 use dipper_core::audit::AuditKind;
+use dipper_core::caller::Caller;
 use dipper_core::db::audit::{AuditFilter, list};
+use dipper_core::db::claims::{self, Claim, Claimed};
 use dipper_core::db::gateways::{self, GatewayRecord};
 use dipper_core::db::orders::{self, Failure, FailureCode, Order, OrderKind};
+use dipper_core::db::steps::{self, StepEnd, Worked};
 use dipper_core::deletion::{self, Agent, DeletionCommand, DeletionEntry, DeletionError};
 use dipper_core::ingest::{IngestCommand, IngestControl};
+use dipper_core::intake::{Intake, OrderRestore};
+use dipper_core::link::Links;
 use dipper_core::order::OrderState;
+use dipper_core::selection::Selection;
 
 use super::console_support::{Browser, Page};
 use super::support::Server;
@@ -442,6 +448,51 @@ async fn gateways_are_shown_with_how_they_answer_and_without_what_they_are_calle
     olga.get("/gateways").await.shows(">answers<");
     let mut stranger = Browser::client(&server, "stranger", &[("other", Role::Operator)]).await;
     stranger.get("/gateways").await.shows("No contract has a gateway.");
+}
+
+#[tokio::test]
+async fn a_restore_has_a_page_that_says_how_far_its_check_is() {
+    let server = Server::start(&[]).await;
+    let mut olga = olga(&server).await;
+    ingest(&server, "p1", &[("a.txt", b"the content")]).await;
+    let base = url::Url::parse(&server.url).expect("an address");
+    let intake = Intake::new(server.installation.clone(), Links::new(&server.installation.key, base));
+    let grants = [("2d17".to_owned(), Role::Read)].into_iter().collect();
+    let depositor = Caller { client_id: "depositor".to_owned(), grants, stored: false };
+    let selections = vec![Selection { object_id: "p1".to_owned(), version: None, files: None }];
+    let command = OrderRestore { selections, request: Vec::new(), dialect: "bridge" };
+    let id = intake.restore_order(&depositor, command).await.expect("ordered").restore.id;
+    let path = format!("/orders/{id}");
+    olga.get("/operations").await.shows(&format!("/console{path}\""));
+    olga.get(&path).await.shows("<h1>Restore of p1</h1>").shows("restore received").shows("depositor");
+
+    assert!(server.work_once().await, "it is taken in");
+    let (database, settings) = (server.database(), &server.installation.settings);
+    let now = server.installation.clock.now();
+    let until = now.plus(settings.lease);
+    let claim =
+        Claim { holder: "host:1:0", now, until, room_bytes: u64::MAX, overtaking_bytes: 0, shares: &settings.shares };
+    let Claimed::Step(lease, _) = claims::claim(database, &claim).await.expect("claimed") else {
+        panic!("no step is ready")
+    };
+    let mut transaction = database.begin().await.expect("begun");
+    let worked = Worked { done_bytes: 5_000_000, all_bytes: 20_000_000 };
+    assert!(steps::renew(&mut transaction, &lease, until, worked).await.expect("renewed"));
+    transaction.commit().await.expect("committed");
+    let page = olga.get(&path).await;
+    page.shows("<progress max=\"100\" value=\"25.0\"").shows("5.0\u{a0}MB of 20.0\u{a0}MB read");
+    let seen = format!("{path}?seen={}", between(&page, "?seen=", "\""));
+    assert_eq!(olga.get(&seen).await.status, 204);
+    olga.get("/operations").await.shows("value=\"25.0\"");
+    let mut transaction = database.begin().await.expect("begun");
+    assert!(steps::end(&mut transaction, &lease, StepEnd::HandedBack, now).await.expect("ended"));
+    transaction.commit().await.expect("committed");
+    server.work().await;
+    assert!(!olga.get(&seen).await.text.contains("<progress"), "it has ended");
+    olga.german(&path).await.shows("<h1>Rückgabe von p1</h1>").shows("Rückgabe liegt bereit").shows("Client depositor");
+    olga.german("/audit").await.shows("aus dem Archiv kann abgeholt werden bis");
+    let mut stranger = Browser::client(&server, "stranger", &[("other", Role::Read)]).await;
+    assert_eq!(stranger.get(&path).await.status, 404);
 }
 
 #[tokio::test]

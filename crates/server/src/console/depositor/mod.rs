@@ -9,6 +9,7 @@ pub(super) mod outgoing;
 pub(super) mod package;
 pub(super) mod packages;
 pub(super) mod webhooks;
+mod work;
 
 use axum::http::StatusCode;
 use dipper_core::db::events::Event;

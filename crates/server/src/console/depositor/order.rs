@@ -9,10 +9,10 @@ use dipper_core::db::deliveries::Delivery;
 use dipper_core::db::orders::{Channel, Order};
 use dipper_core::db::packages::Package;
 use dipper_core::db::steps::Worked;
-use dipper_core::intake::OrderView;
+use dipper_core::intake::{IntakeError, OrderView};
 use dipper_core::order::OrderState;
 
-use super::{Badge, EventRow, Moment, encoded, portion_told, refused};
+use super::{Badge, EventRow, Moment, encoded, portion_told, refused, work};
 use crate::app::App;
 use crate::console::frame::{Frame, Note, page};
 use crate::console::told::in_words;
@@ -23,7 +23,7 @@ use crate::http::refusal::Refusal;
 use crate::signin::Read;
 
 /// Events that are shown.
-const EVENTS: u32 = 200;
+pub(super) const EVENTS: u32 = 200;
 /// Entries of an excerpt that are shown.
 const SHOWN_ENTRIES: usize = 200;
 
@@ -120,7 +120,11 @@ pub(in crate::console) async fn show(
     parameters: Parameters,
 ) -> Result<Response, Refusal> {
     let (words, caller, intake) = (visit.words, &visit.caller, app.intake());
-    let view = intake.order_get(caller, &id).await.map_err(refused)?;
+    let view = match intake.order_get(caller, &id).await {
+        // It may be none of a package to be handed out.
+        Err(IntakeError::OrderUnknown(_)) => return work::show(&app, &visit, &id, &parameters).await,
+        view => view.map_err(refused)?,
+    };
     let stamp = stamp(&view);
     if parameters.one("seen")? == Some(&stamp) {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -137,11 +141,6 @@ pub(in crate::console) async fn show(
     let may_end = order.client_id == caller.client_id
         || [Role::Write, Role::Operator].iter().any(|role| caller.grants.has(&order.contract_id, *role));
     let kept = delivery.is_some_and(|delivery| delivery.released.is_none() && delivery.kept_until > app.intake().now());
-    let failure = order.failure.as_ref().map(|failure| {
-        let kind = words.text(&format!("orders-failure-{}", failure.code.name().replace('_', "-")));
-        let (message, language) = in_words(words, &failure.message);
-        (kind, message, language)
-    });
     Ok(page(&OrderPage {
         frame: visit.frame_titled(words.with("order-title", "package", order.object_id.as_str())),
         stamp,
@@ -149,7 +148,7 @@ pub(in crate::console) async fn show(
         worked_stamp,
         worked: worked.map(|worked| worked_told(words, worked)),
         way: way(words, order.state),
-        failure,
+        failure: failure_told(words, order),
         can_cancel: may_end && !order.state.is_finished(),
         can_give_back: may_end && kept,
         can_renew: kept && order.channel == Channel::Link,
@@ -220,8 +219,17 @@ fn stamp(view: &OrderView) -> String {
     format!("{}-{}-{expires}-{}", view.order.state, view.order.updated.0, u8::from(over))
 }
 
+/// Why it came to no good end: the kind of reason, the sentence on record, and the language that this is in.
+pub(super) fn failure_told(words: Words, order: &Order) -> Option<(String, String, &'static str)> {
+    order.failure.as_ref().map(|failure| {
+        let kind = words.text(&format!("orders-failure-{}", failure.code.name().replace('_', "-")));
+        let (message, language) = in_words(words, &failure.message);
+        (kind, message, language)
+    })
+}
+
 /// As [`stamp`], of how far the reading is.
-fn worked_stamp(order: &Order, worked: Option<Worked>) -> String {
+pub(super) fn worked_stamp(order: &Order, worked: Option<Worked>) -> String {
     match worked {
         _ if order.state.is_finished() => "ended".to_owned(),
         Some(Worked { done_bytes, all_bytes }) => format!("{done_bytes}-{all_bytes}"),
@@ -230,7 +238,7 @@ fn worked_stamp(order: &Order, worked: Option<Worked>) -> String {
 }
 
 /// How far the reading is: the share of a hundred, and in words.
-fn worked_told(words: Words, worked: Worked) -> (String, String) {
+pub(super) fn worked_told(words: Words, worked: Worked) -> (String, String) {
     let (done, all) = (words.size(&worked.done_bytes), words.size(&worked.all_bytes));
     (format!("{:.1}", worked.percent()), words.with_two("order-worked", "done", done, "all", all))
 }
