@@ -108,6 +108,8 @@ async fn a_package_is_found_ordered_followed_fetched_and_given_back() {
     assert_eq!(anna.get(&format!("{path}/receipt")).await.status, 404);
     anna.post(&format!("{path}/cancel"), &[]).await;
     anna.get(&path).await.shows("The order is withdrawn.");
+    anna.german(&path).await.shows("Zurückgezogen von: Client anna.");
+    anna.german(&format!("/packages/{id}")).await.shows("Lieferung zurückgegeben");
     anna.get("/orders").await.shows(&format!("/console{path}"));
     let page = anna.get("/orders?state=delivered").await;
     assert!(page.status == 200 && !page.text.contains(&path), "{}", page.text);
@@ -151,6 +153,9 @@ async fn folders_are_looked_into_and_what_is_ticked_is_delivered() {
     let expected = [("letters/1850/a.txt", "alpha"), ("letters/1850/b.txt", "beta"), (file, "image")];
     assert_eq!(payload, expected.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())));
     anna.get(&of_folder).await.shows("estate_Ibsen_surface_letters-");
+    anna.german(&path).await.shows("ausgewählte Dateien der Version 1: letters/1850/, photos/");
+    let newest = "ausgewählte Dateien aus der neuesten Version jeder Datei der Versionen 1 bis 1: letters/";
+    anna.german(&of_folder).await.shows(newest);
 }
 
 #[tokio::test]
@@ -190,6 +195,7 @@ async fn the_outgoing_area_is_shown_with_its_quota_and_fetched_in_parts() {
     assert!(noted.await);
     let page = anna.get("/outgoing").await;
     assert!(page.status == 200 && !page.text.contains("not yet"), "{}", page.text);
+    anna.german(&path).await.shows(".tar aus dem Bereich des Vertrags 2d17");
     assert_eq!(anna.get("/outgoing/none.tar").await.status, 404);
 }
 
@@ -271,6 +277,7 @@ async fn a_client_sees_what_its_webhooks_were_sent_and_has_it_sent_again() {
     administration.webhook_enable(&webhook, false).await.expect("disabled");
     anna.post(&format!("{path}/replay"), &[("notice", &notice)]).await;
     anna.get(&path).await.shows("The webhook is disabled");
+    anna.german("/webhooks").await.shows("vom Betreiber abgeschaltet");
 }
 
 #[tokio::test]
@@ -317,6 +324,8 @@ async fn a_stored_file_is_fetched_by_itself_whole_or_in_part_and_that_is_on_reco
     std::fs::write(package.content.join("other.tif"), &altered).expect("written");
     assert_eq!(anna.get(&format!("/packages/{id}/file?path=other.tif")).await.status, 409);
     anna.get(&format!("/packages/{id}")).await.shows("damaged");
+    let page = anna.german(&format!("/packages/{id}")).await;
+    page.shows(".tif aus Version 1").shows("ist beschädigt: Die Prüfsumme müsste");
     assert_eq!(anna.get(&file).await.status, 422);
 }
 
