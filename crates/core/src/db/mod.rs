@@ -1,6 +1,7 @@
 //! The catalogue's database: SQLite in the data directory, or a PostgreSQL server that several processes share. Statements
 //! are written once, with `$1` parameters, and values travel as integers, texts and blobs; what differs is in
-//! `sqlite.rs`, `postgres.rs` and the two folders of migrations.
+//! `sqlite.rs`, `postgres.rs` and the two folders of migrations. Where SQLite would read a table by the wrong index, the
+//! statement says which (`/* INDEXED BY name */`, see `statement.rs`).
 //!
 //! The other files each own the statements of one table or two.
 //!
