@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use dipper_archive::digest::Algorithm;
 use dipper_core::Role;
-use dipper_core::db::claims::{self, Claim, Claimed};
-use dipper_core::db::steps::{self, StepEnd, Worked};
+use dipper_core::db::steps::Worked;
 use reqwest::Method;
 
 use super::console_support::{Browser, Page};
@@ -402,28 +401,16 @@ async fn how_far_the_reading_is_can_be_followed() {
     anna.get(&path).await.shows("id=\"worked\"");
     assert_eq!(ask(&mut anna, "unknown").await.status, 204);
     assert!(server.work_once().await, "it is taken in");
-    let (database, settings) = (server.database(), &server.installation.settings);
-    let now = server.installation.clock.now();
-    let until = now.plus(settings.lease);
-    let claim =
-        Claim { holder: "host:1:0", now, until, room_bytes: u64::MAX, overtaking_bytes: 0, shares: &settings.shares };
-    let Claimed::Step(lease, _) = claims::claim(database, &claim).await.expect("claimed") else {
-        panic!("no step is ready")
-    };
+    let lease = server.claimed().await;
     assert_eq!(ask(&mut anna, "unknown").await.status, 204);
-    let mut transaction = database.begin().await.expect("begun");
-    let worked = Worked { done_bytes: 5_000_000, all_bytes: 20_000_000 };
-    assert!(steps::renew(&mut transaction, &lease, until, worked).await.expect("renewed"));
-    transaction.commit().await.expect("committed");
+    server.noted(&lease, Worked { done_bytes: 5_000_000, all_bytes: 20_000_000 }).await;
     let page = ask(&mut anna, "unknown").await;
     page.shows("<progress max=\"100\" value=\"25.0\"").shows("5.0\u{a0}MB of 20.0\u{a0}MB read");
     assert_eq!(ask(&mut anna, "5000000-20000000").await.status, 204);
     let mut olga = Browser::client(&server, "olga", &[(CONTRACT, Role::Operator)]).await;
     olga.get("/operations").await.shows("value=\"25.0\"").shows("5.0\u{a0}MB of 20.0\u{a0}MB");
     // Whoever takes the step over begins anew.
-    let mut transaction = database.begin().await.expect("begun");
-    assert!(steps::end(&mut transaction, &lease, StepEnd::HandedBack, now).await.expect("ended"));
-    transaction.commit().await.expect("committed");
+    server.handed_back(&lease).await;
     assert!(!ask(&mut anna, "5000000-20000000").await.text.contains("<progress"));
     server.work().await;
     let page = ask(&mut anna, "unknown").await;

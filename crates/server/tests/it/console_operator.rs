@@ -8,10 +8,9 @@ use dipper_core::Role;
 use dipper_core::audit::AuditKind;
 use dipper_core::caller::Caller;
 use dipper_core::db::audit::{AuditFilter, list};
-use dipper_core::db::claims::{self, Claim, Claimed};
 use dipper_core::db::gateways::{self, GatewayRecord};
 use dipper_core::db::orders::{self, Failure, FailureCode, Order, OrderKind};
-use dipper_core::db::steps::{self, StepEnd, Worked};
+use dipper_core::db::steps::Worked;
 use dipper_core::deletion::{self, Agent, DeletionCommand, DeletionEntry, DeletionError};
 use dipper_core::ingest::{IngestCommand, IngestControl};
 use dipper_core::intake::{Intake, OrderRestore};
@@ -467,26 +466,14 @@ async fn a_restore_has_a_page_that_says_how_far_its_check_is() {
     olga.get(&path).await.shows("<h1>Restore of p1</h1>").shows("restore received").shows("depositor");
 
     assert!(server.work_once().await, "it is taken in");
-    let (database, settings) = (server.database(), &server.installation.settings);
-    let now = server.installation.clock.now();
-    let until = now.plus(settings.lease);
-    let claim =
-        Claim { holder: "host:1:0", now, until, room_bytes: u64::MAX, overtaking_bytes: 0, shares: &settings.shares };
-    let Claimed::Step(lease, _) = claims::claim(database, &claim).await.expect("claimed") else {
-        panic!("no step is ready")
-    };
-    let mut transaction = database.begin().await.expect("begun");
-    let worked = Worked { done_bytes: 5_000_000, all_bytes: 20_000_000 };
-    assert!(steps::renew(&mut transaction, &lease, until, worked).await.expect("renewed"));
-    transaction.commit().await.expect("committed");
+    let lease = server.claimed().await;
+    server.noted(&lease, Worked { done_bytes: 5_000_000, all_bytes: 20_000_000 }).await;
     let page = olga.get(&path).await;
     page.shows("<progress max=\"100\" value=\"25.0\"").shows("5.0\u{a0}MB of 20.0\u{a0}MB read");
     let seen = format!("{path}?seen={}", between(&page, "?seen=", "\""));
     assert_eq!(olga.get(&seen).await.status, 204);
     olga.get("/operations").await.shows("value=\"25.0\"");
-    let mut transaction = database.begin().await.expect("begun");
-    assert!(steps::end(&mut transaction, &lease, StepEnd::HandedBack, now).await.expect("ended"));
-    transaction.commit().await.expect("committed");
+    server.handed_back(&lease).await;
     server.work().await;
     assert!(!olga.get(&seen).await.text.contains("<progress"), "it has ended");
     olga.german(&path).await.shows("<h1>Rückgabe von p1</h1>").shows("Rückgabe liegt bereit").shows("Client depositor");

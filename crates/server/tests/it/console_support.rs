@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use dipper_core::Role;
+use dipper_core::db::claims::{self, Claim, Claimed};
+use dipper_core::db::steps::{self, Lease, StepEnd, Worked};
 use dipper_core::secret::Secret;
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, redirect};
@@ -126,5 +128,35 @@ impl Browser {
             csrf.clone_into(&mut self.csrf);
         }
         Page { status, headers, text }
+    }
+}
+
+impl Server {
+    /// Takes the next step that is ready, as a process would that is then watched.
+    pub(crate) async fn claimed(&self) -> Lease {
+        let settings = &self.installation.settings;
+        let now = self.installation.clock.now();
+        let (until, shares) = (now.plus(settings.lease), &settings.shares);
+        let claim = Claim { holder: "host:1:0", now, until, room_bytes: u64::MAX, overtaking_bytes: 0, shares };
+        match claims::claim(self.database(), &claim).await.expect("claimed") {
+            Claimed::Step(lease, _) => lease,
+            other => panic!("no step is ready: {other:?}"),
+        }
+    }
+
+    /// Notes how far the work on a step is.
+    pub(crate) async fn noted(&self, lease: &Lease, worked: Worked) {
+        let until = self.installation.clock.now().plus(self.installation.settings.lease);
+        let mut transaction = self.database().begin().await.expect("begun");
+        assert!(steps::renew(&mut transaction, lease, until, worked).await.expect("renewed"));
+        transaction.commit().await.expect("committed");
+    }
+
+    /// Gives a step back, so that another process can take it over.
+    pub(crate) async fn handed_back(&self, lease: &Lease) {
+        let now = self.installation.clock.now();
+        let mut transaction = self.database().begin().await.expect("begun");
+        assert!(steps::end(&mut transaction, lease, StepEnd::HandedBack, now).await.expect("ended"));
+        transaction.commit().await.expect("committed");
     }
 }

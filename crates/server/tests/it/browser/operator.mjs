@@ -82,7 +82,7 @@ await run(async (visit) => {
     await act(visit, `${client}/revoke`);
 
     await visit.open("/console/audit");
-    await page.getByText("client olga").first().waitFor();
+    await page.getByText(visit.text("told-agent-client", { name: "olga" })).first().waitFor();
     await act(visit, "/audit/verify");
     await visit.look("operator-audit-verified");
     const log = await readFile(await visit.download(visit.link("audit-export-json")), "utf8");
