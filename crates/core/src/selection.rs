@@ -165,9 +165,8 @@ pub fn checksum_of(inventory: &Inventory, file: &VersionFile<'_>, algorithm: Alg
         return Some(digest);
     }
     // The fixity block, if there is one, may name another of the places where the same bytes lie, which can be very many.
-    let is_recorded = inventory.fixity().iter().any(|block| block.name() == algorithm.name());
-    let mut places = inventory.content_paths(file.digest).take_while(|_| is_recorded);
-    places.find_map(|path| inventory.fixity_of(algorithm, path)).copied()
+    inventory.fixity().iter().find(|block| block.name() == algorithm.name())?;
+    inventory.content_paths(file.digest).find_map(|path| inventory.fixity_of(algorithm, path)).copied()
 }
 
 /// The versions and files that a selection is for, oldest version first, or everything that is wrong with it.

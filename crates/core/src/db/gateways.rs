@@ -54,7 +54,8 @@ pub async fn standing(database: &Database, contract_ids: &[&str]) -> Result<Vec<
                       ORDER BY id DESC LIMIT 1";
         let stored = database.row(sql(stored).bind(&contract_id)).await?;
         let failed = "SELECT updated, COALESCE(failure_message, '') AS message FROM orders
-                      WHERE contract_id = $1 AND kind = 'deposit' AND state = 'failed' AND failure_code = 'gateway' ORDER BY id DESC LIMIT 1";
+                      WHERE contract_id = $1 AND kind = 'deposit' AND state = 'failed' AND failure_code = 'gateway'
+                      ORDER BY id DESC LIMIT 1";
         let failed = database.row(sql(failed).bind(&contract_id)).await?;
         let waiting = "SELECT COUNT(*) AS n, MIN(run_after) AS next, COALESCE(MAX(failure), '') AS reason FROM steps
                        WHERE contract_id = $1 AND state = 'waiting' AND waits_for = 'gateway'";

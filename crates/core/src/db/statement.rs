@@ -66,12 +66,9 @@ const INDEX_MARK: &str = "/* INDEXED BY ";
 
 /// The text with its marks of indexes as SQLite understands them.
 fn indexed(text: SqlStr) -> SqlStr {
-    let mut parts = text.as_str().split(INDEX_MARK);
-    let mut told = parts.next().unwrap_or_default().to_owned();
-    if told.len() == text.as_str().len() {
-        return text;
-    }
-    for part in parts {
+    let Some((before, marked)) = text.as_str().split_once(INDEX_MARK) else { return text };
+    let mut told = before.to_owned();
+    for part in marked.split(INDEX_MARK) {
         let (index, rest) = part.split_once(" */").unwrap_or((part, ""));
         told.push_str(&format!("INDEXED BY {index}{rest}"));
     }

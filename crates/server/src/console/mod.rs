@@ -2,7 +2,8 @@
 //!
 //! `visit.rs` says who comes and with which right, `frame.rs` what stands around every page, `words.rs` in which language.
 //! `routes.rs` is the one list of pages. A page is a file with its handlers, a template in `templates/console/`, and texts in
-//! `locales/`. What is on record in English, `told.rs` tells in other languages (`sentences.rs`). Whatever changes something is a form that is posted ([`visit::Act`]) and answered with the way to a page.
+//! `locales/`. What is on record in English, `told.rs` tells in other languages (`sentences.rs`). Whatever changes something is a
+//! form that is posted ([`visit::Act`]) and answered with the way to a page.
 
 mod assets;
 mod cookies;

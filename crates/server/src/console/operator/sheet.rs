@@ -83,7 +83,7 @@ impl Cell {
         match self {
             Cell::Number(_) => "number",
             Cell::Code(_) | Cell::Link(..) => "wrap",
-            Cell::Prose(_) | Cell::Long(..) | Cell::Sentence(..) => "wrap prose",
+            Cell::Prose { .. } => "wrap prose",
             Cell::Text(_) | Cell::Time(..) | Cell::Id(..) | Cell::State(..) | Cell::Share(..) | Cell::Forms(_) => "",
         }
     }
@@ -100,12 +100,13 @@ pub(super) enum Cell {
     Link(String, String),
     /// As [`Cell::Link`], with an identifier, which is kept in one piece.
     Id(String, String),
-    /// A text that may be long.
-    Prose(String),
-    /// How a text begins, and all of it, which is unfolded by whoever wants to read it.
-    Long(String, String),
-    /// A sentence, and the language that it is in; how it begins, where it is long.
-    Sentence(Option<String>, String, &'static str),
+    /// A text. Of a long one, `begin` is shown, and all of it is unfolded by whoever wants to read it. The language is told
+    /// where it may be another than the page's.
+    Prose {
+        begin: Option<String>,
+        text: String,
+        language: Option<&'static str>,
+    },
     /// A word for a state, with how good that is: `good`, `warn`, `bad` or nothing.
     State(&'static str, String),
     /// How much of something: the share, of a hundred, and in words.
@@ -257,11 +258,11 @@ const FOLDED: usize = 120;
 
 /// A text as a cell, a dash for none.
 pub(super) fn text(text: &str) -> Cell {
-    match folded(text) {
-        None if text.is_empty() => dash(),
-        None => Cell::Prose(text.to_owned()),
-        Some(begin) => Cell::Long(begin, text.to_owned()),
-    }
+    if text.is_empty() { dash() } else { prose(text.to_owned(), None) }
+}
+
+fn prose(text: String, language: Option<&'static str>) -> Cell {
+    Cell::Prose { begin: folded(&text), text, language }
 }
 
 /// How a text begins, if it is long.
@@ -285,7 +286,7 @@ pub(super) fn sentence(words: Words, sentence: &str) -> Cell {
 
 /// A sentence in a language as a cell.
 pub(super) fn in_language(sentence: String, language: &'static str) -> Cell {
-    Cell::Sentence(folded(&sentence), sentence, language)
+    prose(sentence, Some(language))
 }
 
 #[cfg(test)]
@@ -295,11 +296,11 @@ mod tests {
     #[test]
     fn long_texts_are_folded_between_words() {
         assert!(matches!(text(""), Cell::Text(_)));
-        assert!(matches!(text(&"é".repeat(LONG)), Cell::Prose(_)));
+        assert!(matches!(text(&"é".repeat(LONG)), Cell::Prose { begin: None, .. }));
         let words = "word ".repeat(60);
-        let Cell::Long(begin, whole) = text(&words) else { panic!("it is long") };
+        let Cell::Prose { begin: Some(begin), text: whole, .. } = text(&words) else { panic!("it is long") };
         assert_eq!((begin, whole), (format!("{} …", "word ".repeat(24).trim_end()), words));
-        let Cell::Long(begin, _) = text(&"é".repeat(LONG + 1)) else { panic!("it is long") };
+        let Cell::Prose { begin: Some(begin), .. } = text(&"é".repeat(LONG + 1)) else { panic!("it is long") };
         assert_eq!(begin, format!("{} …", "é".repeat(FOLDED)));
     }
 
